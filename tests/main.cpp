@@ -1,0 +1,8 @@
+// The main function of the test program; Catch2 2 builds it from its header, Catch2 3 brings it in its library.
+#if __has_include(<catch2/catch_session.hpp>)
+#include <catch2/catch_session.hpp>
+int main(int argc, char** argv) { return Catch::Session().run(argc, argv); }
+#else
+#define CATCH_CONFIG_MAIN
+#include <catch2/catch.hpp>
+#endif
