@@ -1,0 +1,29 @@
+// A file that appears under its name only when it is complete: it is written as `path`.tmp, synced to the disk and
+// renamed. A run that is killed or a disk that fills up leaves the former file as it was.
+#pragma once
+
+#include <cstddef>
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::string& path);  // Error if path.tmp cannot be made
+  ~AtomicFile();                                 // not committed: path.tmp is removed
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(const void* bytes, size_t count);            // appends; Failure if the disk refuses
+  void overwrite_start(const void* bytes, size_t count);  // replaces the first bytes of the file; nothing may follow
+  void commit();                                          // flush, sync, rename, sync the folder
+
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_, temporary_;
+  std::FILE* file_ = nullptr;
+};
+
+// The whole content in one call.
+void write_file_atomically(const std::string& path, std::string_view content);
