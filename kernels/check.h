@@ -1,0 +1,15 @@
+// What the trainer asks of whole tensors: their norm, and whether all of their numbers are numbers.
+#pragma once
+
+#include <cstddef>
+
+namespace cpu {
+
+// sum_i x[i]^2 in double, added up in fixed blocks: the same bits for any number of threads. NaN or infinity if x has
+// any.
+double sum_of_squares(const float* x, size_t n);
+
+// Index of the first NaN or infinity in x, n if there is none.
+size_t first_nonfinite(const float* x, size_t n);
+
+}  // namespace cpu

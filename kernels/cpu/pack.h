@@ -1,0 +1,100 @@
+// Pack: as many floats as fit one SIMD register, with the arithmetic of a single number. Written in the vector
+// extensions of GCC and Clang; only fused multiply-add and square root, which those lack, name an instruction set.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#if defined(__AVX__)
+#include <immintrin.h>
+#elif defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+namespace num {
+
+#if defined(__AVX512F__)
+inline constexpr int kPackWidth = 16;
+#elif defined(__AVX__)
+inline constexpr int kPackWidth = 8;
+#else
+inline constexpr int kPackWidth = 4;
+#endif
+
+struct Pack {
+  typedef float Floats __attribute__((vector_size(4 * kPackWidth)));
+  typedef uint32_t Bits __attribute__((vector_size(4 * kPackWidth)));
+  struct Mask {
+    Bits lanes;  // all ones where true, 0 where false
+  };
+
+  Floats v;
+
+  Pack() = default;
+  Pack(Floats lanes) : v(lanes) {}
+  explicit Pack(float x) : v(x - Floats{}) {}  // x in every lane
+
+  static Pack load(const float* p) {  // any alignment
+    Pack x;
+    std::memcpy(&x.v, p, sizeof x.v);
+    return x;
+  }
+  void store(float* p) const { std::memcpy(p, &v, sizeof v); }
+
+  static Pack iota() {  // 0, 1, 2, ...
+    Pack x;
+    for (int lane = 0; lane < kPackWidth; lane++) x.v[lane] = float(lane);
+    return x;
+  }
+  float sum() const {  // always in the same order: halves are added until one number is left
+    float lanes[kPackWidth];
+    store(lanes);
+    for (int half = kPackWidth / 2; half > 0; half /= 2)
+      for (int lane = 0; lane < half; lane++) lanes[lane] += lanes[lane + half];
+    return lanes[0];
+  }
+};
+
+inline Pack operator+(Pack a, Pack b) { return a.v + b.v; }
+inline Pack operator-(Pack a, Pack b) { return a.v - b.v; }
+inline Pack operator*(Pack a, Pack b) { return a.v * b.v; }
+inline Pack operator/(Pack a, Pack b) { return a.v / b.v; }
+inline Pack operator-(Pack a) { return -a.v; }
+inline Pack& operator+=(Pack& a, Pack b) { return a = a + b; }
+inline Pack& operator-=(Pack& a, Pack b) { return a = a - b; }
+inline Pack& operator*=(Pack& a, Pack b) { return a = a * b; }
+
+inline Pack::Mask operator<(Pack a, Pack b) { return {(Pack::Bits)(a.v < b.v)}; }
+inline Pack::Mask operator>(Pack a, Pack b) { return {(Pack::Bits)(a.v > b.v)}; }
+inline Pack::Mask operator<=(Pack a, Pack b) { return {(Pack::Bits)(a.v <= b.v)}; }
+inline Pack::Mask operator>=(Pack a, Pack b) { return {(Pack::Bits)(a.v >= b.v)}; }
+inline Pack::Mask operator==(Pack a, Pack b) { return {(Pack::Bits)(a.v == b.v)}; }
+
+inline Pack select(Pack::Mask mask, Pack a, Pack b) { return mask.lanes ? a.v : b.v; }
+
+inline Pack::Bits bits(Pack x) { return (Pack::Bits)x.v; }
+inline Pack from_bits(Pack::Bits x) { return (Pack::Floats)x; }
+
+inline Pack fma(Pack a, Pack b, Pack c) {
+#if defined(__AVX512F__)
+  return Pack::Floats(_mm512_fmadd_ps(a.v, b.v, c.v));
+#elif defined(__FMA__)
+  return Pack::Floats(_mm256_fmadd_ps(a.v, b.v, c.v));
+#elif defined(__ARM_NEON)
+  return Pack::Floats(vfmaq_f32(c.v, a.v, b.v));
+#else
+  return a.v * b.v + c.v;
+#endif
+}
+
+inline Pack sqrt(Pack x) {
+#if defined(__AVX512F__)
+  return Pack::Floats(_mm512_maskz_sqrt_ps(__mmask16(-1), x.v));
+#elif defined(__AVX__)
+  return Pack::Floats(_mm256_sqrt_ps(x.v));
+#else
+  for (int lane = 0; lane < kPackWidth; lane++) x.v[lane] = __builtin_sqrtf(x.v[lane]);
+  return x;
+#endif
+}
+
+}  // namespace num

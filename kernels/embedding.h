@@ -1,0 +1,21 @@
+// The input of the model: token embedding, plus learned positions if there are any.
+//
+//   out[b, t, :] = wte[tokens[b, t], :] + wpe[t, :]
+//
+//   tokens (B,T), each in 0 .. V-1   wte (V,C)   wpe (T or more, C) or null   out (B,T,C)
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace cpu {
+
+// Overwrites out.
+void embedding_forward(float* out, const int32_t* tokens, const float* wte, const float* wpe, size_t B, size_t T,
+                       size_t C);
+
+// dwte[tokens[b, t], :] += dout[b, t, :];   dwpe[t, :] += sum_b dout[b, t, :] (skipped if null)
+void embedding_backward(float* dwte, float* dwpe, const float* dout, const int32_t* tokens, size_t B, size_t T,
+                        size_t C);
+
+}  // namespace cpu

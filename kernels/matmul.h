@@ -1,0 +1,30 @@
+// A linear layer.
+//
+//   out[i, o] = bias[o] + sum_c inp[i, c] W[c, o]        i = 0 .. BT-1, c = 0 .. C-1, o = 0 .. OC-1
+//
+//   inp (BT,C)   out (BT,OC)   bias (OC) or null   weight (C,OC), or (OC,C) with WeightLayout::kOutIn (W transposed)
+//
+// cost: 2 BT C OC flop forward, twice that backward
+#pragma once
+
+#include <cstddef>
+
+enum class WeightLayout {
+  kInOut,  // (C,OC): all layers, as GPT-2's checkpoints have them
+  kOutIn,  // (OC,C): the head, which may be the token embedding (V,C)
+};
+
+namespace cpu {
+
+// Overwrites out.
+void matmul_forward(float* out, const float* inp, const float* weight, const float* bias, size_t BT, size_t C,
+                    size_t OC, WeightLayout layout = WeightLayout::kInOut);
+
+// dinp = dout W^T (overwritten; skipped if null); dW += inp^T dout; dbias += column sums of dout (skipped if null).
+void matmul_backward(float* dinp, float* dweight, float* dbias, const float* dout, const float* inp,
+                     const float* weight, size_t BT, size_t C, size_t OC, WeightLayout layout = WeightLayout::kInOut);
+
+// Scratch memory of one thread, in floats, whatever the shape.
+size_t matmul_scratch_floats();
+
+}  // namespace cpu

@@ -1,0 +1,112 @@
+// Pre-normalization (arXiv 2108.07153): another normalizer, applied to the row's scores after they are standardized.
+//
+//   u_j = (z_j - mean) r,   r = 1 / sqrt(var + 1e-5),   a = Inner(u)
+//
+// mean and var are taken over the visible keys of the row; var is the unbiased one (divided by n - 1), as in the
+// authors' code. A row of one key has no variance and is left as it is. Scores arrive already scaled by 1/sqrt(HS), as
+// in the authors' second module. A row of equal scores has u = 0 and slopes of up to 1/sqrt(1e-5) = 316.
+//
+// Backward, with du from Inner:   dz_j = r (du_j - mean(du) - u_j sum_k du_k u_k / (n - 1)).
+//
+// The sums run over z - shift, shift the row's first score: one pass, no cancellation when the scores are large and
+// close together, and two parts of a row can be merged exactly.
+#pragma once
+
+#include "kernels/normalizer/interface.h"
+
+template <class Inner>
+struct PreNorm : Normalizer {
+  static constexpr int passes = Inner::passes + 1, back_passes = Inner::back_passes + 1, params = Inner::params;
+
+  template <class V>
+  struct Row {
+    V count, shift, sum, squares;      // pass 0: sums of z - shift and its square over `count` keys
+    V mean, r, over_n, over_n_less_1;  // 1 / n and 1 / (n - 1); both 0 in a row of one key
+    typename Inner::template Row<V> inner;
+  };
+  template <class V>
+  struct Back {
+    V sum, dot_u;  // sum_k du_k and sum_k du_k u_k
+    typename Inner::template Back<V> inner;
+  };
+
+  template <class V>
+  static HD Row<V> begin(V n, const V* theta) {
+    return {V(0), V(0), V(0), V(0), V(0), V(1), V(0), V(0), Inner::begin(n, theta)};
+  }
+  template <class V>
+  static HD V add(Row<V>& row, V z, V j, auto pass) {
+    if constexpr (pass == 0) {
+      row.shift = num::select(row.count == V(0), z, row.shift);
+      V d = z - row.shift;
+      row.count += V(1);
+      row.sum += d;
+      row.squares += d * d;
+      return z;
+    } else {
+      return Inner::add(row.inner, (z - row.mean) * row.r, j, Pass<pass - 1>());
+    }
+  }
+  template <class V>
+  static HD void merge(Row<V>& row, const Row<V>& later, auto pass) {
+    if constexpr (pass == 0) {  // (z - shift) = (z - later.shift) + d
+      row.shift = num::select(row.count == V(0), later.shift, row.shift);
+      V d = num::select(later.count == V(0), V(0), later.shift - row.shift);
+      row.count += later.count;
+      row.sum += later.sum + later.count * d;
+      row.squares += later.squares + d * (V(2) * later.sum + later.count * d);
+    } else {
+      Inner::merge(row.inner, later.inner, Pass<pass - 1>());
+    }
+  }
+  template <class V>
+  static HD void end(Row<V>& row, auto pass) {
+    if constexpr (pass == 0) {
+      V over_n = V(1) / row.count;
+      V over_n_less_1 = V(1) / num::max(row.count - V(1), V(1));
+      V var = num::max(row.squares - row.sum * row.sum * over_n, V(0)) * over_n_less_1;
+      auto many = row.count > V(1);
+      row.mean = num::select(many, row.shift + row.sum * over_n, V(0));
+      row.r = num::select(many, V(1) / num::sqrt(var + V(1e-5f)), V(1));
+      row.over_n = num::select(many, over_n, V(0));
+      row.over_n_less_1 = num::select(many, over_n_less_1, V(0));
+    } else {
+      Inner::end(row.inner, Pass<pass - 1>());
+    }
+  }
+  template <class V>
+  static HD V scale(const Row<V>& row) {
+    return Inner::scale(row.inner);
+  }
+
+  template <class V>
+  static HD Back<V> back_begin(const Row<V>& row, V dot) {
+    return {V(0), V(0), Inner::back_begin(row.inner, dot)};
+  }
+  template <class V>
+  static HD V back_add(const Row<V>& row, Back<V>& back, V z, V j, V g, auto pass) {
+    V u = (z - row.mean) * row.r;
+    if constexpr (pass < Inner::back_passes) {
+      V du = Inner::back_add(row.inner, back.inner, u, j, g, pass);
+      if constexpr (pass == Inner::back_passes - 1) {
+        back.sum += du;
+        back.dot_u += du * u;
+      }
+      return du;
+    } else {
+      return row.r * (g - back.sum * row.over_n - u * back.dot_u * row.over_n_less_1);
+    }
+  }
+  template <class V>
+  static HD void back_merge(Back<V>& back, const Back<V>& later, auto pass) {
+    if constexpr (pass < Inner::back_passes) Inner::back_merge(back.inner, later.inner, pass);
+    if constexpr (pass == Inner::back_passes - 1) {
+      back.sum += later.sum;
+      back.dot_u += later.dot_u;
+    }
+  }
+  template <class V>
+  static HD void dparam(const Back<V>& back, V n, V* dtheta) {
+    Inner::dparam(back.inner, n, dtheta);
+  }
+};
