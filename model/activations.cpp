@@ -1,0 +1,79 @@
+#include "model/activations.h"
+
+#include <cmath>
+
+#include "kernels/attention.h"
+#include "kernels/rope.h"
+#include "model/buffer.h"
+
+namespace {
+
+// The list. Calls f(name, size, pointer) for every array; `pointer` is the member of `a` that shall point to it.
+template <class F>
+void for_each_array(const Config& config, int row_words, size_t B, size_t T, bool training, Activations& a, F f) {
+  const size_t C = config.C, V = config.V, NH = config.NH, BT = B * T;
+  a = {};
+  if (config.position == Position::kRope) f("rope", T * config.HS(), &a.rope);
+  if (config.position == Position::kAlibi) f("slopes", NH, &a.slopes);
+  f("embedding", BT * C, &a.embedding);
+  a.h.resize(config.L);
+  for (int l = 0; l < config.L; l++) {
+    LayerActivations& h = a.h[l];
+    std::string prefix = "h." + std::to_string(l) + ".";
+    f(prefix + "ln_1.mean", BT, &h.ln_1_mean);
+    f(prefix + "ln_1.rstd", BT, &h.ln_1_rstd);
+    f(prefix + "ln_1", BT * C, &h.ln_1);
+    f(prefix + "attn.qkv", BT * 3 * C, &h.qkv);
+    f(prefix + "attn.rows", cpu::attention_row_floats(row_words, B, T, NH), &h.rows);
+    f(prefix + "attn.out", BT * C, &h.attention);
+    f(prefix + "stream_mid", BT * C, &h.stream_mid);
+    f(prefix + "ln_2.mean", BT, &h.ln_2_mean);
+    f(prefix + "ln_2.rstd", BT, &h.ln_2_rstd);
+    f(prefix + "ln_2", BT * C, &h.ln_2);
+    f(prefix + "mlp.fc", BT * 4 * C, &h.fc);
+    f(prefix + "mlp.gelu", BT * 4 * C, &h.gelu);
+    f(prefix + "stream_out", BT * C, &h.stream_out);
+  }
+  f("ln_f.mean", BT, &a.ln_f_mean);
+  f("ln_f.rstd", BT, &a.ln_f_rstd);
+  f("ln_f", BT * C, &a.ln_f);
+  f("logits", BT * V, &a.logits);
+  f("losses", BT, &a.losses);
+  f("branch", BT * C, &a.branch);
+  if (!training) return;
+  f("dstream", BT * C, &a.dstream);
+  f("d_c", BT * C, &a.d_c);
+  f("d_qkv", BT * 3 * C, &a.d_qkv);
+  f("d_fc", BT * 4 * C, &a.d_fc);
+}
+
+}  // namespace
+
+std::vector<ActivationTensor> activation_tensors(const Config& config, int row_words, size_t B, size_t T,
+                                                 bool training) {
+  std::vector<ActivationTensor> tensors;
+  Activations unused;
+  size_t end = 0;
+  for_each_array(config, row_words, B, T, training, unused, [&](const std::string& name, size_t size, float**) {
+    tensors.push_back({name, end, size});
+    end += aligned(size);
+  });
+  return tensors;
+}
+
+size_t activation_floats(const Config& config, int row_words, size_t B, size_t T, bool training) {
+  auto last = activation_tensors(config, row_words, B, T, training).back();
+  return aligned(last.offset + last.size);
+}
+
+Activations view_activations(const Config& config, int row_words, size_t B, size_t T, bool training, float* block) {
+  Activations a;
+  for_each_array(config, row_words, B, T, training, a, [&](const std::string&, size_t size, float** pointer) {
+    *pointer = block;
+    block += aligned(size);
+  });
+  if (a.rope) rope_table(a.rope, T, config.HS(), config.rope_theta);
+  if (a.slopes)
+    for (int h = 0; h < config.NH; h++) a.slopes[h] = float(std::exp2(-8.0 * (h + 1) / config.NH));
+  return a;
+}

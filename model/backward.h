@@ -1,0 +1,14 @@
+// The backward of a GPT: from the loss to the gradient of every parameter.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "model/activations.h"
+#include "model/parameters.h"
+
+// Adds to the gradients `dp` the derivative of scale * (sum of a.losses), after a forward of the same tokens and
+// targets. Overwrites a.logits and the gradients in `a`.
+template <class N>
+void backward(const Config& config, const Parameters& p, Parameters& dp, Activations& a, const int32_t* tokens,
+              const int32_t* targets, float scale, size_t B, size_t T);

@@ -1,0 +1,16 @@
+// The forward of a GPT: from tokens to logits, and to the loss where targets are given.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "model/activations.h"
+#include "model/parameters.h"
+
+// Overwrites every activation, for B x T tokens (B, T up to what `a` was made for).
+//   tokens  (B,T)
+//   targets (B,T), or null: then a.logits holds the logits; otherwise a.losses holds the loss of every token in nats
+//   and a.logits the probabilities
+template <class N>
+void forward(const Config& config, const Parameters& p, Activations& a, const int32_t* tokens, const int32_t* targets,
+             size_t B, size_t T);

@@ -1,0 +1,120 @@
+#include "model/parameters.h"
+
+#include <cmath>
+
+#include "kernels/random.h"
+#include "model/buffer.h"
+
+namespace {
+
+// The list. Calls f(name, shape, init, pointer) for every tensor; `pointer` is the member of `p` that shall point to
+// it. Tensors whose pointer is null lie right behind the one before: the learned scalars of a layer are one (params,
+// NH) array.
+template <class F>
+void for_each_tensor(const Config& config, Parameters& p, F f) {
+  using Shape = std::vector<size_t>;
+  const size_t V = config.V, T = config.T, C = config.C, NH = config.NH;
+  f("wte.weight", Shape{V, C}, Init::kNormal, &p.wte);
+  p.wpe = nullptr;
+  if (config.position == Position::kLearned) f("wpe.weight", Shape{T, C}, Init::kNormal, &p.wpe);
+  p.h.resize(config.L);
+  for (int l = 0; l < config.L; l++) {
+    LayerParameters& h = p.h[l];
+    std::string prefix = "h." + std::to_string(l) + ".";
+    f(prefix + "ln_1.weight", Shape{C}, Init::kOne, &h.ln_1_weight);
+    f(prefix + "ln_1.bias", Shape{C}, Init::kZero, &h.ln_1_bias);
+    f(prefix + "attn.c_attn.weight", Shape{C, 3 * C}, Init::kNormal, &h.qkv_weight);
+    f(prefix + "attn.c_attn.bias", Shape{3 * C}, Init::kZero, &h.qkv_bias);
+    h.theta = nullptr;
+    if (config.normalizer_params > 0) f(prefix + "attn.normalizer.scale", Shape{NH}, Init::kScale, &h.theta);
+    if (config.normalizer_params > 1) f(prefix + "attn.normalizer.bias", Shape{NH}, Init::kZero, (float**)nullptr);
+    f(prefix + "attn.c_proj.weight", Shape{C, C}, Init::kResidual, &h.proj_weight);
+    f(prefix + "attn.c_proj.bias", Shape{C}, Init::kZero, &h.proj_bias);
+    f(prefix + "ln_2.weight", Shape{C}, Init::kOne, &h.ln_2_weight);
+    f(prefix + "ln_2.bias", Shape{C}, Init::kZero, &h.ln_2_bias);
+    f(prefix + "mlp.c_fc.weight", Shape{C, 4 * C}, Init::kNormal, &h.fc_weight);
+    f(prefix + "mlp.c_fc.bias", Shape{4 * C}, Init::kZero, &h.fc_bias);
+    f(prefix + "mlp.c_proj.weight", Shape{4 * C, C}, Init::kResidual, &h.fc_proj_weight);
+    f(prefix + "mlp.c_proj.bias", Shape{C}, Init::kZero, &h.fc_proj_bias);
+  }
+  f("ln_f.weight", Shape{C}, Init::kOne, &p.ln_f_weight);
+  f("ln_f.bias", Shape{C}, Init::kZero, &p.ln_f_bias);
+  if (config.tied)
+    p.lm_head = p.wte;
+  else
+    f("lm_head.weight", Shape{V, C}, Init::kNormal, &p.lm_head);
+}
+
+size_t product(const std::vector<size_t>& shape) {
+  size_t size = 1;
+  for (size_t d : shape) size *= d;
+  return size;
+}
+
+}  // namespace
+
+std::vector<Tensor> parameter_tensors(const Config& config) {
+  std::vector<Tensor> tensors;
+  Parameters unused;
+  size_t end = 0;
+  for_each_tensor(config, unused, [&](const std::string& name, std::vector<size_t> shape, Init init, float** pointer) {
+    size_t offset = pointer ? aligned(end) : end;
+    size_t size = product(shape);
+    tensors.push_back({name, std::move(shape), offset, size, init});
+    end = offset + size;
+  });
+  return tensors;
+}
+
+size_t parameter_floats(const Config& config) {
+  auto tensors = parameter_tensors(config);
+  return aligned(tensors.back().offset + tensors.back().size);
+}
+
+size_t parameter_count(const Config& config) {
+  size_t count = 0;
+  for (const Tensor& tensor : parameter_tensors(config)) count += tensor.size;
+  return count;
+}
+
+Parameters view_parameters(const Config& config, float* block) {
+  auto tensors = parameter_tensors(config);
+  auto tensor = tensors.begin();
+  Parameters view;
+  for_each_tensor(config, view, [&](const std::string&, const std::vector<size_t>&, Init, float** pointer) {
+    if (pointer) *pointer = block + tensor->offset;
+    ++tensor;
+  });
+  return view;
+}
+
+void init_parameters(const Config& config, float* block, unsigned long long seed, double scale) {
+  for (const Tensor& tensor : parameter_tensors(config)) {
+    float* x = block + tensor.offset;
+    double sd = tensor.init == Init::kResidual ? 0.02 / std::sqrt(2.0 * config.L) : 0.02;
+    Philox stream{{uint32_t(seed), fnv1a(tensor.name)}};
+    for (size_t i = 0; i < tensor.size; i++) {
+      switch (tensor.init) {
+        case Init::kNormal:
+        case Init::kResidual:
+          x[i] = float(sd * standard_normal(stream, i));
+          break;
+        case Init::kZero:
+          x[i] = 0;
+          break;
+        case Init::kOne:
+          x[i] = 1;
+          break;
+        case Init::kScale:
+          x[i] = float(scale);
+          break;
+      }
+    }
+  }
+}
+
+double initial_scale(int T) {
+  double sum = 0;
+  for (int n = 1; n <= T; n++) sum += std::log(double(n));
+  return sum > 0 ? T / sum : 1;
+}

@@ -1,0 +1,63 @@
+// The learned tensors of a GPT: one list of names, shapes and initial values, and views of them in one block of memory.
+// The same views serve for parameters, for their gradients and for AdamW's moments.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "model/config.h"
+
+struct LayerParameters {
+  float *ln_1_weight, *ln_1_bias;  // (C), (C)
+  float *qkv_weight, *qkv_bias;    // (C,3C), (3C)
+  float* theta;  // (normalizer_params, NH): scale, then bias; null where the normalizer learns nothing
+  float *proj_weight, *proj_bias;        // (C,C), (C)
+  float *ln_2_weight, *ln_2_bias;        // (C), (C)
+  float *fc_weight, *fc_bias;            // (C,4C), (4C)
+  float *fc_proj_weight, *fc_proj_bias;  // (4C,C), (C)
+};
+
+struct Parameters {
+  float* wte;  // (V,C)
+  float* wpe;  // (T,C), null without learned positions
+  std::vector<LayerParameters> h;
+  float *ln_f_weight, *ln_f_bias;  // (C), (C)
+  float* lm_head;                  // (V,C); wte itself where the head is tied
+};
+
+enum class Init {
+  kNormal,    // mean 0, standard deviation 0.02
+  kResidual,  // 0.02 / sqrt(2L): the last projection before each of the 2L additions to the residual stream
+  kZero,
+  kOne,
+  kScale,  // the normalizer's first scale, see initial_scale
+};
+
+struct Tensor {
+  std::string name;  // as in the published GPT-2 checkpoints, without the prefix `transformer.`
+  std::vector<size_t> shape;
+  size_t offset;  // in floats, from the start of the block
+  size_t size;    // in floats
+  Init init;
+
+  bool decays() const { return shape.size() >= 2; }  // weight decay acts on matrices alone
+};
+
+// All learned tensors, in the order of the forward.
+std::vector<Tensor> parameter_tensors(const Config& config);
+
+// Length in floats of a block that holds them all, alignment included; and the number of learned numbers in it.
+size_t parameter_floats(const Config& config);
+size_t parameter_count(const Config& config);
+
+// Pointers into such a block.
+Parameters view_parameters(const Config& config, float* block);
+
+// Overwrites the block with initial values. Every number depends on the seed, the name of its tensor and its index
+// there alone, so that another normalizer, an untied head or another position encoding changes no other tensor.
+//   scale: initial value of the normalizer's learned scale
+void init_parameters(const Config& config, float* block, unsigned long long seed, double scale);
+
+// 1 / mean_{n = 1 .. T} ln n, so that the mean sharpness s ln n of SSMax equals softmax's 1; 1 where that mean is 0.
+double initial_scale(int T);
