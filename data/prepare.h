@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,11 +33,13 @@ struct PrepareResult {
 };
 
 // Writes train.bin, val.bin, test.bin and tokens.json into out_dir, which is made if it does not exist. Each file
-// appears only when complete, tokens.json last.
-// What out_dir may hold already: nothing, or what prepare wrote before from a source of the same name. If that was the
-// same text and the files are intact, nothing is written; otherwise they are replaced. Tokens from another source, or
+// appears only when complete, tokens.json last; a folder caught in between has hashes that do not match and is refused
+// by load_dataset until prepare has run again.
+// What out_dir may hold already: nothing; or intact tokens of the same text: then nothing is written; or what prepare
+// wrote before from a source of the same name (the text has changed): replaced. Tokens from another source, or
 // not from prepare, are never touched: Error. Error also for input that is missing, not a file, or too short.
 PrepareResult prepare(const PrepareSource& source, const std::string& out_dir);
 
-// True if out_dir holds intact tokens of `source_name` made from the text with this hash. Needs no text.
-bool is_prepared(const std::string& out_dir, const std::string& source_name, const std::string& text_sha256);
+// The former result (already = true) if out_dir holds intact tokens made by prepare from the text with this hash. Needs
+// no text.
+std::optional<PrepareResult> already_prepared(const std::string& out_dir, const std::string& text_sha256);

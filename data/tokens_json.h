@@ -1,0 +1,28 @@
+// DIR/tokens.json: what `prepare` records about the token files beside it. Files made elsewhere may come with a
+// tokens.json of their own; only vocab_size is required.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+struct TokensJson {
+  int vocab_size = 0;
+  std::string tokenizer;                      // "bytes" or a name that attnorm does not know
+  std::map<std::string, uint64_t> bytes;      // split name -> bytes of text
+  std::string source;                         // a corpus's name, or the input files
+  std::string source_sha256;                  // of the text; written by prepare only
+  std::optional<bool> expected;               // corpora only: whether the text is the one of data/corpora.h
+  uint64_t block_bytes = 0;                   // of prepare's split; 0 where unknown
+  std::map<std::string, std::string> sha256;  // file name -> hash
+};
+
+// Nothing if the folder has no tokens.json. Error if it is no JSON, lacks vocab_size or has a key of a wrong type.
+std::optional<TokensJson> read_tokens_json(const std::string& directory);
+
+void write_tokens_json(const std::string& directory, const TokensJson& content);
+
+// The names of everything in a folder, sorted. Error if it cannot be read.
+std::vector<std::string> file_names(const std::string& directory);
