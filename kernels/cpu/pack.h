@@ -2,6 +2,7 @@
 // extensions of GCC and Clang; only fused multiply-add and square root, which those lack, name an instruction set.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #if defined(__AVX__)
@@ -33,12 +34,13 @@ struct Pack {
   Pack(Floats lanes) : v(lanes) {}
   explicit Pack(float x) : v(x - Floats{}) {}  // x in every lane
 
-  static Pack load(const float* p) {  // any alignment
-    Pack x;
-    std::memcpy(&x.v, p, sizeof x.v);
+  // Any alignment. With fewer lanes than a register has, only those touch memory; a load leaves 0 in the others.
+  static Pack load(const float* p, size_t lanes = kPackWidth) {
+    Pack x(0.0f);
+    std::memcpy(&x.v, p, lanes * sizeof(float));
     return x;
   }
-  void store(float* p) const { std::memcpy(p, &v, sizeof v); }
+  void store(float* p, size_t lanes = kPackWidth) const { std::memcpy(p, &v, lanes * sizeof(float)); }
 
   static Pack iota() {  // 0, 1, 2, ...
     Pack x;
@@ -95,6 +97,18 @@ inline Pack sqrt(Pack x) {
   for (int lane = 0; lane < kPackWidth; lane++) x.v[lane] = __builtin_sqrtf(x.v[lane]);
   return x;
 #endif
+}
+
+// The first `lanes` lanes of x, 0 in the others.
+inline Pack first(Pack x, size_t lanes) { return select(Pack::iota() < Pack(float(lanes)), x, Pack(0.0f)); }
+
+// Calls f(i, lanes) for i = 0, W, 2W, ... < n with the lanes left there: W, and perhaps fewer in the last call.
+template <class F>
+inline void for_each_pack(size_t n, F&& f) {
+  constexpr size_t W = kPackWidth;
+  size_t i = 0;
+  for (; i + W <= n; i += W) f(i, W);
+  if (i < n) f(i, n - i);
 }
 
 }  // namespace num

@@ -1,0 +1,26 @@
+// How the CPU kernels share work: jobs of fixed size are handed out as threads become free. What a job computes depends
+// on its number alone and every result has one owner, so the bits do not depend on the number of threads.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+
+namespace cpu {
+
+// Calls job(0) .. job(jobs - 1), each once, on any thread.
+template <class F>
+void parallel_jobs(size_t jobs, F&& job) {
+#pragma omp parallel for schedule(dynamic) if (jobs > 1)
+  for (size_t i = 0; i < jobs; i++) job(i);
+}
+
+// Calls job(begin, end) for consecutive pieces of [0, n), each of `block` elements but for the last.
+template <class F>
+void parallel_blocks(size_t n, size_t block, F&& job) {
+  parallel_jobs((n + block - 1) / block, [&](size_t i) { job(i * block, std::min(n, (i + 1) * block)); });
+}
+
+// This thread's scratch memory, at least `floats` long, aligned to 64 bytes; its content is not kept between kernels.
+float* scratch(size_t floats);
+
+}  // namespace cpu
