@@ -13,7 +13,6 @@
 
 #include "data/corpora.h"
 #include "data/error.h"
-#include "train/build_info.h"
 #include "train/command_line.h"
 
 namespace {
@@ -121,8 +120,5 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return run_program("prepare", [&] {
-    check_cpu();
-    return run(argc, argv);
-  });
+  return run_program("prepare", [&] { return run(argc, argv); });
 }
