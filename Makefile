@@ -6,8 +6,11 @@ CXX := g++
 endif
 
 # The processor to build for: this one (native), the same for everyone (PORTABLE=1), or any name that -march= takes.
+override PORTABLE := $(filter-out 0,$(PORTABLE))
+override SANITIZE := $(filter-out 0,$(SANITIZE))
+X86 := $(filter x86_64 amd64,$(shell uname -m))
 ifdef PORTABLE
-MARCH ?= $(if $(filter x86_64 amd64,$(shell uname -m)),x86-64-v3,native)
+MARCH ?= $(if $(X86),x86-64-v3,native)
 endif
 MARCH ?= native
 
@@ -15,11 +18,11 @@ MARCH ?= native
 COMPILER := $(lastword $(notdir $(CXX)))
 BUILD ?= build$(if $(filter-out g++ c++,$(COMPILER)),-$(COMPILER))$(if $(PORTABLE),-portable,$(if $(filter-out \
   native,$(MARCH)),-$(MARCH)))$(if $(SANITIZE),-sanitize)
-export CXX MARCH BUILD
+SYSTEM = CXX='$(CXX)' MARCH='$(MARCH)' BUILD='$(BUILD)' sh train/system.sh
 
 # Every core, unless -j says otherwise; a make started by this one shares its jobs.
 ifeq ($(MAKELEVEL),0)
-MAKEFLAGS += -j$(shell getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1)
+MAKEFLAGS += -j$(shell nproc 2> /dev/null || getconf _NPROCESSORS_ONLN 2> /dev/null || echo 1)
 endif
 MAKEFLAGS += --no-print-directory
 
@@ -47,31 +50,90 @@ programs_of = $(foreach name,$(1),$(PROGRAMS:%=$(BUILD)/$(name)/%)) $(BUILD)/pre
 instantiations_of = $(foreach name,$(1),$(INSTANTIATIONS:%.cpp=$(BUILD)/$(name)/objects/%.o))
 
 # --- what to make -----------------------------------------------------------------------------------------------------
+# `make help` prints the lines that start with two hashes.
 
-.PHONY: all all-normalizers
+## Target                What it does                                                                 on 2 cores
+## make, make all        train, evaluate, sample for softmax, and prepare, compare
+## make NORMALIZER=x     the same for another normalizer, in build/x; several in quotes
+.PHONY: all
 all: $(call programs_of,$(NORMALIZER))
+
+## make all-normalizers  the same for every normalizer
+.PHONY: all-normalizers
 all-normalizers: $(call programs_of,$(NORMALIZERS))
 
-.PHONY: test core
-test core: deps
-	@$(MAKE) $(BUILD)/tests/all $(call programs_of,softmax ssmax)
-	@sh tests/run.sh $@
-
+## make deps             shows what this machine has, and installs what is missing
 .PHONY: deps
 deps:
-	@sh train/system.sh deps
+	@$(SYSTEM) deps
 
+## make curves           trains softmax, sa_softmax and ssmax on the King James Bible and compares them
+##                         COMPARE="softmax sinmax" CORPUS=gcide PRESET=tiny STEPS=60 CURVES=runs/mine
+.PHONY: curves
+COMPARE ?= softmax sa_softmax ssmax
+CORPUS ?= kjv
+PRESET ?= small
+CURVES ?= runs/curves$(if $(filter-out kjv,$(CORPUS)),-$(CORPUS))$(if $(filter-out small,$(PRESET)),-$(PRESET))$(if \
+  $(STEPS),-$(STEPS)-steps)
+curves: deps
+	@$(MAKE) NORMALIZER='$(COMPARE)' all
+	@BUILD='$(BUILD)' CORPUS='$(CORPUS)' CURVES='$(CURVES)' PRESET='$(PRESET)' STEPS='$(STEPS)' \
+	  sh train/curves.sh $(COMPARE)
+
+## make test             every test; ends with "N passed, N failed"
+## make core             the short tests: every kernel and normalizer once, and the command lines
+.PHONY: test core
+COMMAND_LINE_NORMALIZERS := softmax ssmax
+test core: deps
+	@$(MAKE) NORMALIZER='$(COMMAND_LINE_NORMALIZERS)' all $(BUILD)/tests/all
+	@BUILD='$(BUILD)' sh tests/run.sh $@
+
+## make sanitize         make core, with the address and undefined-behaviour sanitizers
+.PHONY: sanitize
+sanitize:
+	@$(MAKE) core SANITIZE=1
+
+## make test-all         make test, and make core with clang++, for portable and baseline x86-64, with sanitizers
+.PHONY: test-all
+EVERYWHERE := test 'core CXX=clang++' 'core PORTABLE=1' $(if $(X86),'core MARCH=x86-64') 'core SANITIZE=1'
+test-all:
+	@mkdir -p $(BUILD)
+	@for options in $(EVERYWHERE); do echo "=== make $$options"; $(MAKE) $$options 2>&1; done | tee $(BUILD)/test-all.log
+	@for options in $(EVERYWHERE); do echo "$$options"; done | awk ' \
+	  FNR == NR { missing++; next } \
+	  /^[0-9]+ passed, [0-9]+ failed$$/ { missing--; passed += $$1; failed += $$3 } \
+	  END { print passed + 0 " passed, " failed + missing " failed"; exit failed + missing > 0 }' - $(BUILD)/test-all.log
+
+## make format           formats every source with clang-format; make format-check only looks
+.PHONY: format format-check
+CLANG_FORMAT ?= clang-format
+SOURCES = $(shell find data kernels model tests train -name '*.h' -o -name '*.cpp' -o -name '*.cu')
+format:
+	$(CLANG_FORMAT) -i $(SOURCES)
+format-check:
+	$(CLANG_FORMAT) --dry-run --Werror $(SOURCES)
+
+## make clean            removes this build's folder; runs and data stay
 .PHONY: clean
 clean:
-	rm -rf $(BUILD)
+	rm -rf '$(BUILD)'
+
+## make help             this list
+##
+## Options of all of them: PORTABLE=1 the same bits on every x86-64-v3 machine; MARCH=x86-64 another processor;
+## SANITIZE=1; CXX=clang++; V=1 shows the commands; -j1 one job at a time. Each combination has a build folder.
+.PHONY: help
+help:
+	@sed -n 's/^## \{0,1\}//p' Makefile
 
 # --- how it is built --------------------------------------------------------------------------------------------------
 
 # The machine is looked at only where something is compiled; the goals named here start another make for that.
-ifneq ($(filter-out help deps test core clean,$(or $(MAKECMDGOALS),all)),)
+WITHOUT_COMPILER := deps curves test core sanitize test-all format format-check clean help
+ifneq ($(filter-out $(WITHOUT_COMPILER),$(or $(MAKECMDGOALS),all)),)
 -include $(BUILD)/system.mk
 $(BUILD)/system.mk: FORCE
-	@sh train/system.sh check
+	@$(SYSTEM) check
 endif
 
 ifdef SANITIZE
@@ -82,8 +144,9 @@ endif
 FLAGS = -std=c++20 $(OPTIMIZE) $(MARCH_FLAGS) -ffp-contract=off $(OPENMP_FLAGS) -Wall -Wextra -I. $(SEARCH_FLAGS) \
   $(CPPFLAGS) $(CXXFLAGS)
 LIBS = $(LDFLAGS) -lcrypto $(OPENMP_LIBS)
-COMPILE = $(CXX) $(FLAGS) -MMD -MP -c -o $@ $<
-LINK = $(CXX) $(FLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
+RUN = $(if $(V),,@echo '  $@' &&)
+COMPILE = $(RUN) $(CXX) $(FLAGS) -MMD -MP -c -o $@ $<
+LINK = $(RUN) $(CXX) $(FLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
 
 # $(call remember,TEXT) writes TEXT to the target only where it is something else, so that what depends on it is remade
 # when TEXT changes.
@@ -109,7 +172,7 @@ $(BUILD)/objects/%.o: %.cpp $(BUILD)/flags
 
 $(BUILD)/common.a: $(COMMON:%.cpp=$(BUILD)/objects/%.o)
 	@rm -f $@
-	ar rcs $@ $^
+	$(RUN) ar rcs $@ $^
 
 $(BUILD)/prepare: $(BUILD)/objects/data/prepare.o $(BUILD)/common.a
 	$(LINK)

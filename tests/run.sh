@@ -1,0 +1,56 @@
+#!/bin/sh
+# Runs the tests and ends with the line "N passed, N failed"; the exit code is the verdict. `make test` calls it.
+#
+#   tests/run.sh test    everything
+#   tests/run.sh core    what is tagged [core], and the command lines
+#
+# A check is a test case of the test program, or a line "ok ..." or "FAIL ..." of a script.
+set -u
+: "${BUILD:=build}"
+export BUILD
+log=$BUILD/tests/log
+passed=0 failed=0
+
+# Runs a command, shows what it prints and keeps it in $log; its exit code is in $status.
+show() {
+  echo "--- $*"
+  { "$@" 2>&1; echo $? > "$log.status"; } | tee "$log" | sed '/^[0-9]* passed, [0-9]* failed$/d'
+  status=$(cat "$log.status")
+}
+
+# count PASSED FAILED: a command that failed without naming a failed check, or that checked nothing, is one failure.
+count() {
+  passed=$((passed + $1)) failed=$((failed + $2))
+  if [ "$2" -eq 0 ] && { [ "$status" -ne 0 ] || [ "$1" -eq 0 ]; }; then
+    echo "FAIL it ended with exit code $status after $1 checks"
+    failed=$((failed + 1))
+  fi
+}
+
+# "All tests passed (9 assertions in 3 test cases)" or "test cases: 3 | 2 passed | 1 failed" -> PASSED FAILED
+catch_summary() {
+  awk '/^All tests passed/ { match($0, /in [0-9]+ test case/); passed = substr($0, RSTART + 3) + 0 }
+       /^test cases:/ { n = split($0, field, "|")
+                        for (i = 2; i <= n; i++) {
+                          if (field[i] ~ / (passed|failed as expected)/) passed += field[i]
+                          else if (field[i] ~ / failed/) failed += field[i]
+                        } }
+       END { print passed + 0, failed + 0 }' "$log"
+}
+
+script() {
+  show sh "$1"
+  count "$(grep -c '^ok ' "$log")" "$(grep -c '^FAIL ' "$log")"
+}
+
+case ${1-} in
+  test) show "$BUILD/tests/all" --durations yes ;;
+  core) show "$BUILD/tests/all" --durations yes '[core]' ;;
+  *) echo "usage: tests/run.sh test|core" >&2; exit 2 ;;
+esac
+count $(catch_summary)
+[ ! -e tests/test_command_line.sh ] || script tests/test_command_line.sh
+[ "$1" = core ] || script tests/test_build.sh
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,203 @@
+#!/bin/sh
+# Checks of the build itself: what make, train/system.sh and tests/run.sh promise. Run from the repository's root; prints
+# a line "ok ..." or "FAIL ..." for each check, and "N passed, N failed" at the end.
+#
+# The machines that train/system.sh has to cope with are imitated: a compiler that finds no CLI11, a package manager that
+# only writes down what it was asked, a user who is not root.
+set -u
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL BUILD CXX MARCH CXXFLAGS NORMALIZER PORTABLE SANITIZE V
+temp=$(mktemp -d) || exit 2
+trap 'rm -rf "$temp"' EXIT
+passed=0 failed=0
+
+# check NAME COMMAND...: the command succeeds
+check() {
+  name=$1
+  shift
+  if "$@" > "$temp/check" 2>&1; then
+    echo "ok   $name"
+    passed=$((passed + 1))
+  else
+    echo "FAIL $name"
+    sed 's/^/       /' "$temp/check"
+    failed=$((failed + 1))
+  fi
+}
+
+# run COMMAND...: its output, both streams, goes to $temp/output, its exit code to $status
+run() {
+  "$@" > "$temp/output" 2>&1 < /dev/null
+  status=$?
+}
+
+# ended_with CODE TEXT [LINES]: the last `run` ended with this code and printed the text (in so many lines)
+ended_with() {
+  cat "$temp/output"
+  echo "(exit code $status)"
+  [ "$status" -eq "$1" ] && grep -qF -- "$2" "$temp/output" && [ "$(wc -l < "$temp/output")" -eq "${3:-$(wc -l < "$temp/output")}" ]
+}
+
+silent_on() { cat "$temp/output" && ! grep -qF -- "$1" "$temp/output"; }
+
+# --- make -------------------------------------------------------------------------------------------------------------
+
+run make NORMALIZER=sofmax
+check "an unknown normalizer is refused in one sentence" \
+  ended_with 2 "NORMALIZER=sofmax is unknown: it is one of softmax ssmax " 1
+
+# Lines "PATH COMMAND" of what a build for normalizer $1 writes.
+writes() {
+  make -n V=1 BUILD="$temp/build" NORMALIZER="$1" | sed -n 's/.* -o \([^ ]*\) .*/\1 &/p' | sort
+}
+writes softmax > "$temp/softmax"
+writes ssmax > "$temp/ssmax"
+different_paths() {
+  wc -l "$temp/softmax" "$temp/ssmax"
+  [ -s "$temp/softmax" ] || return 1
+  # A path in both lists is what both share, made by the same command.
+  sort -u "$temp/softmax" "$temp/ssmax" | cut -d ' ' -f 1 | uniq -d > "$temp/written_twice"
+  cat "$temp/written_twice"
+  [ ! -s "$temp/written_twice" ]
+}
+check "two normalizers never write different things to one path" different_paths
+
+folders_differ() {
+  for options in "" PORTABLE=1 SANITIZE=1 CXX=clang++ MARCH=x86-64 "PORTABLE=1 SANITIZE=1" "CXX=clang++ SANITIZE=1" \
+    "CXX=clang++ PORTABLE=1" "MARCH=x86-64 SANITIZE=1"; do
+    make -n clean $options
+  done > "$temp/folders"
+  cat "$temp/folders"
+  [ "$(sort -u "$temp/folders" | wc -l)" -eq 9 ]
+}
+check "every combination of options has its own build folder" folders_differ
+
+check "0 switches an option off" [ "$(make -n clean PORTABLE=0 SANITIZE=0)" = "$(make -n clean)" ]
+
+all_normalizers() {
+  make -n BUILD="$temp/build" all-normalizers > "$temp/commands" || return 1
+  for name in $(sed -n 's/^ *X(\([a-z0-9_]*\),.*/\1/p' kernels/normalizer/normalizer.h); do
+    for program in train evaluate sample; do
+      grep -q -- "-o $temp/build/$name/$program " "$temp/commands" || { echo "$name/$program"; return 1; }
+    done
+  done
+}
+check "all-normalizers builds the three programs for each name in the list" all_normalizers
+
+help_is_complete() {
+  make help > "$temp/help" || return 1
+  for target in $(sed -n 's/^\.PHONY: //p' Makefile); do
+    [ "$target" = FORCE ] || grep -q "make $target\( \|,\|;\|$\)" "$temp/help" || { echo "$target"; return 1; }
+  done
+}
+check "help lists every target" help_is_complete
+
+object=$temp/build/objects/model/config.o
+make BUILD="$temp/build" "$object" > /dev/null 2>&1
+run make BUILD="$temp/build" "$object"
+check "what is built is not built again" silent_on "  $object"
+run make BUILD="$temp/build" "$object" CXXFLAGS=-DCHANGED
+check "other flags build it again" ended_with 0 "  $object"
+run make BUILD="$temp/build" "$object" CXXFLAGS=-DCHANGED -W model/config.h
+check "a changed header builds it again" ended_with 0 "  $object"
+
+# --- train/system.sh --------------------------------------------------------------------------------------------------
+
+bin=$temp/bin
+mkdir "$bin"
+for tool in sh cat sed awk grep tr head cut cksum mkdir mktemp rm mv cmp env as ld; do
+  ln -s "$(command -v $tool)" "$bin/$tool"
+done
+executable() {  # NAME; the program on standard input
+  cat > "$bin/$1"
+  chmod +x "$bin/$1"
+}
+user() { echo "echo $1" | executable id; }
+
+# A compiler without CLI11 until the file cli11 exists, and without the features in the variable LACKS.
+executable g++ <<END
+#!/bin/sh
+case "\${LACKS-} \$*" in *openmp*-fopenmp*) exit 1 ;; esac
+case "\$*" in *"-x c++ -"*) ;; *) exec $(command -v g++) "\$@" ;; esac
+cat > "$temp/source"
+grep -q CLI/CLI.hpp "$temp/source" && [ ! -e "$temp/cli11" ] && exit 1
+exec $(command -v g++) "\$@" < "$temp/source"
+END
+executable gnuplot <<END
+#!/bin/sh
+[ "\${LACKS-}" != gnuplot ] && echo "gnuplot 5.4 patchlevel 4"
+END
+deps() { run env PATH="$bin" CXX=g++ BUILD="$temp/system" "$@" sh train/system.sh deps; }
+
+user 1000
+echo 'touch "$0.asked"; exit 1' | executable apt-get
+deps
+check "deps without root and terminal shows the command and stops" \
+  ended_with 2 "sudo apt-get install --yes --no-install-recommends libcli11-dev"
+check "... and installs nothing" [ ! -e "$bin/apt-get.asked" ]
+check "... and says what is missing and why it matters" ended_with 2 "  MISSING  CLI11                    options of the"
+run env PATH="$bin:$PATH" make BUILD="$temp/system" NORMALIZER=softmax
+check "a build without a library is refused in one sentence" ended_with 2 "CLI11: not found" 1
+
+rm "$bin/apt-get"
+echo : | executable dnf
+deps
+check "on Fedora deps shows the command of dnf" ended_with 2 "sudo dnf install cli11-devel"
+rm "$bin/dnf"
+echo : | executable brew
+deps
+check "on macOS deps shows the command of brew" ended_with 2 "  brew install cli11"
+rm "$bin/brew"
+deps
+check "without a package manager deps says so" ended_with 2 "No package is known"
+
+user 0
+echo 'echo "$*" >> "$0.asked"' | executable apt-get
+deps
+check "as root deps tries to install, and stops where that did not help" ended_with 2 "Still missing after"
+echo "[ \$1 = update ] || : > '$temp/cli11'" | executable apt-get
+deps
+check "as root deps installs what is missing" ended_with 0 "  found    CLI11"
+echo 'touch "$0.asked_again"' | executable apt-get
+deps
+check "with everything there deps installs nothing" [ "$status" -eq 0 ] && [ ! -e "$bin/apt-get.asked_again" ]
+
+user 1000
+rm -r "$temp/system"
+deps LACKS=gnuplot
+check "without gnuplot deps names the package and goes on" ended_with 0 "gnuplot-nox"
+rm -r "$temp/system"
+deps LACKS=openmp
+check "without OpenMP deps says loudly that one core is used, and goes on" ended_with 0 "EVERYTHING RUNS ON ONE CORE"
+
+# --- tests/run.sh -----------------------------------------------------------------------------------------------------
+
+suite=$temp/suite
+mkdir -p "$suite/build/tests" "$suite/tests"
+# suite_ends CODE LINE: with this test program (standard input), tests/run.sh ends so
+suite_ends() {
+  cat > "$suite/build/tests/all"
+  chmod +x "$suite/build/tests/all"
+  run env BUILD=build sh -c 'cd "$1" && sh "$2/tests/run.sh" core' - "$suite" "$PWD"
+  ended_with "$1" "$2"
+  [ "$status" -eq "$1" ] && [ "$(tail -n 1 "$temp/output")" = "$2" ]
+}
+check "the runner counts passed test cases" suite_ends 0 "3 passed, 0 failed" <<'END'
+echo "All tests passed (9 assertions in 3 test cases)"
+END
+check "the runner fails with a failed test case" suite_ends 1 "2 passed, 1 failed" <<'END'
+printf 'test cases: 3 | 2 passed | 1 failed\nassertions: 9 | 8 passed | 1 failed\n'
+exit 1
+END
+check "the runner fails where the test program dies" suite_ends 1 "0 passed, 1 failed" <<'END'
+kill -SEGV $$
+END
+check "the runner fails where no test ran" suite_ends 1 "0 passed, 1 failed" <<'END'
+echo "No tests ran"
+END
+printf 'echo "ok   a"\necho "FAIL b"\necho "1 passed, 1 failed"\nexit 1\n' > "$suite/tests/test_command_line.sh"
+check "the runner adds the checks of a script" suite_ends 1 "4 passed, 1 failed" <<'END'
+echo "All tests passed (9 assertions in 3 test cases)"
+END
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
