@@ -1,0 +1,67 @@
+// compare: the loss curves of any set of runs, side by side: a table, a picture, a CSV file.
+#include <filesystem>
+#include <iostream>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "data/atomic_file.h"
+#include "train/command_line.h"
+#include "train/comparison.h"
+#include "train/metrics_reader.h"
+#include "train/plot.h"
+
+namespace {
+
+constexpr const char* kNoGnuplot = "gnuplot is not installed: no picture is drawn";
+
+struct Options {
+  std::vector<std::string> runs;
+  std::string baseline = "softmax";
+  bool baseline_given = false;
+  std::string out = "curves.svg";
+  std::string csv;
+  bool terminal = false;
+};
+
+Options read_options(int argc, char** argv) {
+  Options options;
+  CommandLine line("compare", "compare the loss curves of runs that train wrote");
+  line.add_positional("RUN", options.runs, "folders of runs, one or many for each normalizer").required();
+  line.add("baseline", options.baseline, "the normalizer that the others are compared with");
+  line.add("out", options.out, "the picture, .svg or .png");
+  line.add("csv", options.csv, "every loss as text").default_text("the picture's name with .csv");
+  line.add("terminal", options.terminal, "draw the curves on the terminal too");
+  line.parse(argc, argv);
+  options.baseline_given = line.given("baseline");
+  check_picture_name(options.out);
+  if (options.csv.empty()) options.csv = std::filesystem::path(options.out).replace_extension(".csv").string();
+  return options;
+}
+
+int compare(const Options& options) {
+  std::vector<Run> runs;
+  for (const std::string& folder : options.runs) runs.push_back(read_run(folder));
+  const Comparison comparison = compare_runs(std::move(runs), options.baseline, options.baseline_given);
+
+  write_file_atomically(options.csv, csv_text(comparison));
+  const std::optional<std::string> picture = draw_picture(comparison, options.out);
+  if (picture) write_file_atomically(options.out, *picture);
+
+  if (options.terminal) {
+    const TerminalSize size = terminal_size();
+    std::cout << draw_text(comparison, size.columns, size.rows - 1).value_or("") << "\n";
+  }
+  std::cout << table_text(comparison) << "\n"
+            << remarks_text(comparison) << "\n"
+            << samples_text(comparison) << promises_text(comparison);
+  if (!picture) std::cout << kNoGnuplot << "\n";
+  std::cout << "wrote " << (picture ? options.out + " and " : "") << options.csv << std::endl;
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run_program("compare", [&] { return compare(read_options(argc, argv)); });
+}

@@ -1,0 +1,220 @@
+#include "train/metrics_reader.h"
+
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "data/error.h"
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int kSchema = 1;
+constexpr const char* kEnvironment[] = {"device", "precision", "tf32", "simd", "threads", "version", "git", "compiler"};
+
+std::string text_of_value(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+
+// Builds a Run from its records, in the order of the file.
+class Reader {
+ public:
+  explicit Reader(const std::string& folder) { run_.path = folder; }
+
+  Run read() {
+    const std::string file_name = (std::filesystem::path(run_.path) / "metrics.jsonl").string();
+    std::ifstream file(file_name, std::ios::binary);
+    if (std::filesystem::is_directory(file_name) || !file)
+      throw Error("'" + file_name + "' cannot be read (" + std::strerror(errno ? errno : EISDIR) +
+                  "); a run is a folder that train wrote");
+    std::string line;
+    for (line_number_ = 1; std::getline(file, line); line_number_++) {
+      place_ = file_name + " line " + std::to_string(line_number_);
+      read_line(line, /*complete=*/!file.eof());
+    }
+    if (file.bad()) throw Error("'" + file_name + "' cannot be read to its end (" + std::strerror(errno) + ")");
+    if (!started_) throw Error("'" + file_name + "' has no start record; a run is a folder that train wrote");
+    for (const std::string& event : unknown_events_)
+      run_.notes.push_back("records of the unknown event '" + event + "' were left out");
+    finish_tokens_per_update();
+    return std::move(run_);
+  }
+
+ private:
+  void read_line(const std::string& line, bool complete) {
+    const Json record = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (record.is_discarded() && !complete) {
+      run_.notes.push_back("the last line of metrics.jsonl (line " + std::to_string(line_number_) +
+                           ") is torn and was left out");
+      return;
+    }
+    if (!record.is_object()) throw Error(place_ + " is not a JSON object; every line of metrics.jsonl must be one");
+    const std::string event = text(record, "event");
+    if (event != "start" && !started_) throw Error(place_ + " is a record '" + event + "' before the start record");
+    if (event == "start") {
+      start(record);
+    } else if (event == "step") {
+      step(record);
+    } else if (event == "eval") {
+      evaluation(record);
+    } else if (event == "resume") {
+      resume(record);
+    } else if (event == "nonfinite") {
+      run_.state = RunState::kNonFinite;
+      see_step(integer(record, "step"));
+    } else if (event == "end") {
+      end(record);
+    } else if (event != "attention" && event != "checkpoint") {
+      unknown_events_.insert(event);
+    }
+  }
+
+  void start(const Json& record) {
+    if (const auto schema = integer(record, "schema"); schema != kSchema)
+      throw Error(place_ + " has schema " + std::to_string(schema) + "; this program reads schema " +
+                  std::to_string(kSchema));
+    if (started_) {
+      const std::string path = run_.path;
+      run_ = Run();
+      run_.path = path;
+      run_.notes.push_back("the run was started again at line " + std::to_string(line_number_) +
+                           " of metrics.jsonl; what stands before it was left out");
+    }
+    started_ = true;
+    run_.normalizer = text(record, "normalizer");
+    read_settings(record);
+    if (!run_.settings.count("seed")) throw Error(place_ + " lacks the option 'seed'");
+    run_.seed = run_.settings["seed"];
+    run_.data_seed = run_.settings.count("data-seed") ? run_.settings["data-seed"] : run_.seed;
+    if (record.contains("data") && record["data"].contains("sha256"))
+      for (const auto& [name, hash] : record["data"]["sha256"].items()) run_.data_hashes[name] = text_of_value(hash);
+  }
+
+  // Device, compiler and the like, and the options. A resumed run that changes one of the former keeps both values.
+  void read_settings(const Json& record) {
+    for (const char* key : kEnvironment) {
+      if (!record.contains(key)) continue;
+      std::string& setting = run_.settings[key];
+      const std::string value = text_of_value(record[key]);
+      if (setting.empty())
+        setting = value;
+      else if (setting != value && !setting.ends_with(", then " + value))
+        setting += ", then " + value;
+    }
+    if (record.contains("options"))
+      for (const auto& [key, value] : record["options"].items()) {
+        std::string name = key;
+        for (char& letter : name) letter = letter == '_' ? '-' : letter;
+        run_.settings[name] = text_of_value(value);
+      }
+  }
+
+  void step(const Json& record) {
+    const StepRecord read{integer(record, "step"), number(record, "tokens"), number(record, "loss")};
+    if (!run_.steps.empty() && read.step <= run_.steps.back().step)
+      throw Error(place_ + " is step " + std::to_string(read.step) + " after step " +
+                  std::to_string(run_.steps.back().step) + " without a resume record; two runs wrote to this file");
+    run_.steps.push_back(read);
+    see_step(read.step);
+  }
+
+  void evaluation(const Json& record) {
+    EvalRecord read{integer(record, "step"), text(record, "split"), number(record, "loss"), Run::kUnknown,
+                    integer(record, "tokens")};
+    if (record.contains("bits_per_byte")) read.bits_per_byte = number(record, "bits_per_byte");
+    std::erase_if(run_.evals, [&](const EvalRecord& old) {
+      return old.step == read.step && old.split == read.split && old.evaluated == read.evaluated;
+    });
+    run_.evals.push_back(read);
+    see_step(read.step);
+  }
+
+  void resume(const Json& record) {
+    const std::int64_t from = integer(record, "step");
+    std::erase_if(run_.steps, [&](const StepRecord& old) { return old.step > from; });
+    std::erase_if(run_.evals, [&](const EvalRecord& old) { return old.step > from; });
+    run_.state = RunState::kUnfinished;
+    run_.seconds = run_.tokens_per_s = run_.peak_bytes = Run::kUnknown;
+    run_.sample.clear();
+    run_.last_step = from;
+    read_settings(record);
+  }
+
+  void end(const Json& record) {
+    see_step(integer(record, "step"));
+    const std::string status = text(record, "status");
+    if (status == "done") run_.state = RunState::kFinished;
+    run_.seconds = optional_number(record, "seconds");
+    run_.tokens_per_s = optional_number(record, "tokens_per_s");
+    run_.peak_bytes = optional_number(record, "peak_bytes");
+    if (record.contains("sample") && record["sample"].is_string()) run_.sample = record["sample"];
+  }
+
+  void see_step(std::int64_t step) { run_.last_step = std::max(run_.last_step, step); }
+
+  // From the options, else from the records; evaluations are placed on the axis of tokens by it.
+  void finish_tokens_per_update() {
+    auto option = [&](const char* name) {
+      auto found = run_.settings.find(name);
+      return found == run_.settings.end() ? 0.0 : std::strtod(found->second.c_str(), nullptr);
+    };
+    run_.tokens_per_update = std::llround(option("batch-size") * option("seq-len") * option("grad-accum"));
+    if (run_.tokens_per_update == 0 && !run_.steps.empty() && run_.steps.back().step > 0)
+      run_.tokens_per_update = std::llround(run_.steps.back().tokens / double(run_.steps.back().step));
+  }
+
+  const Json& member(const Json& record, const char* key) const {
+    if (!record.is_object() || !record.contains(key)) throw Error(place_ + " lacks '" + key + "'");
+    return record[key];
+  }
+  std::string text(const Json& record, const char* key) const {
+    const Json& value = member(record, key);
+    if (!value.is_string()) throw bad(key, value, "a text");
+    return value;
+  }
+  std::int64_t integer(const Json& record, const char* key) const {
+    const Json& value = member(record, key);
+    if (!value.is_number_integer()) throw bad(key, value, "an integer");
+    return value;
+  }
+  double number(const Json& record, const char* key) const {  // null stands for NaN and infinity, which JSON lacks
+    const Json& value = member(record, key);
+    if (value.is_null()) return Run::kUnknown;
+    if (!value.is_number()) throw bad(key, value, "a number or null");
+    return value;
+  }
+  double optional_number(const Json& record, const char* key) const {
+    return record.contains(key) ? number(record, key) : Run::kUnknown;
+  }
+  Error bad(const char* key, const Json& value, const char* allowed) const {
+    return Error(place_ + " has '" + key + "' = " + value.dump(-1, ' ', false, Json::error_handler_t::replace) +
+                 "; it must be " + allowed);
+  }
+
+  Run run_;
+  bool started_ = false;
+  int line_number_ = 0;
+  std::string place_;  // "RUN/metrics.jsonl line 7"
+  std::set<std::string> unknown_events_;
+};
+
+}  // namespace
+
+std::string Run::state_text() const {
+  if (state == RunState::kFinished) return "finished";
+  const std::string at = " at step " + std::to_string(last_step);
+  return (state == RunState::kNonFinite ? "not finite" : "unfinished") + at;
+}
+
+const EvalRecord* Run::final_evaluation() const {
+  const EvalRecord* best = nullptr;
+  if (state != RunState::kFinished) return best;
+  for (const EvalRecord& eval : evals)
+    if (eval.split == "val" && eval.step == last_step && std::isfinite(eval.loss))
+      if (!best || eval.evaluated > best->evaluated) best = &eval;
+  return best;
+}
+
+Run read_run(const std::string& folder) { return Reader(folder).read(); }
