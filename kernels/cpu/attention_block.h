@@ -1,0 +1,16 @@
+// The block of queries that CPU attention works on: two packs, so that the tile of every product has enough
+// accumulators.
+#pragma once
+
+#include <cstddef>
+
+#include "kernels/cpu/pack.h"
+
+namespace cpu {
+
+inline constexpr size_t kPacks = 2;
+inline constexpr size_t kQueries = kPacks * num::kPackWidth;
+
+inline size_t padded(size_t n, size_t to) { return (n + to - 1) / to * to; }
+
+}  // namespace cpu
