@@ -66,7 +66,7 @@ std::string fetch(const Corpus& corpus) {
   std::string reason = "the shell could not run data/corpus.sh";
   std::string command = "sh " + shell_word(data_dir + "/corpus.sh") + " " + corpus.name + " ";
   if (run_command(command + shell_word(data_dir + "/cache"), &reason) != 0)
-    throw Failure("the corpus " + std::string(corpus.name) + " cannot be had: " + reason +
+    throw Failure("the corpus " + std::string(corpus.name) + " could not be fetched: " + reason +
                   "; any text will do instead, with --input FILE");
   return text;
 }

@@ -86,7 +86,8 @@ void widen(const unsigned char* packed, size_t count, int32_t* out) {
 
 }  // namespace
 
-TokenFile::TokenFile(const std::string& path) : path_(path), mapping_(map_file(path, &mapping_bytes_)) {
+TokenFile::TokenFile(const std::string& path) : path_(path) {
+  mapping_ = map_file(path, &mapping_bytes_);
   try {
     token_bytes_ = read_header(path, mapping_, mapping_bytes_, &size_).token_bytes;
   } catch (...) {

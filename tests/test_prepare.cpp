@@ -1,0 +1,211 @@
+// Text into token files: the split, small texts, and what happens to a folder that is not empty.
+#include <filesystem>
+
+#include "data/corpora.h"
+#include "data/dataset.h"
+#include "data/prepare.h"
+#include "data/sha256.h"
+#include "data/tokenizer.h"
+#include "data/tokens_json.h"
+#include "tests/catch.h"
+#include "tests/error_text.h"
+#include "tests/temp_dir.h"
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// Bytes of every value in an order that no block repeats.
+std::string some_text(size_t size) {
+  std::string text(size, '\0');
+  uint32_t state = 1;
+  for (char& c : text) c = char((state = state * 1664525 + 1013904223) >> 24);
+  return text;
+}
+
+std::string text_of_stream(const TokenStream& stream) {
+  std::vector<int32_t> tokens(stream.size());
+  stream.copy(0, tokens.size(), tokens.data());
+  return decode(tokens);
+}
+
+// The split as DESIGN has it, on the whole text at once.
+struct Expected {
+  std::string train, val, test;
+  Expected(const std::string& text, size_t block_bytes) {
+    for (size_t i = 0; i * block_bytes < text.size(); i++)
+      (i % 10 == 9 ? val : i % 20 == 4 ? test : train) += text.substr(i * block_bytes, block_bytes);
+  }
+};
+
+void check_split(const std::string& folder, const std::string& text, size_t block_bytes) {
+  Expected expected(text, block_bytes);
+  Dataset data = load_dataset(folder, 0);
+  CHECK(data.tokenizer == "bytes");
+  CHECK(data.vocab_size == 256);
+  CHECK((text_of_stream(data.train) == expected.train));  // extra parentheses: no megabytes in a message
+  CHECK((text_of_stream(data.val) == expected.val));
+  CHECK((text_of_stream(data.test) == expected.test));
+  CHECK(data.bytes_in("train") == expected.train.size());
+  CHECK(data.bytes_in("val") == expected.val.size());
+  CHECK(data.bytes_in("test") == expected.test.size());
+  auto json = read_tokens_json(folder);
+  REQUIRE(json);
+  CHECK(json->source_sha256 == sha256_hex(text));
+  CHECK(json->block_bytes == block_bytes);
+  CHECK(json->bytes == data.bytes);
+  CHECK(json->sha256 == data.sha256);
+}
+
+}  // namespace
+
+TEST_CASE("blocks are dealt to the splits", "[core][prepare]") {
+  std::string dealt;
+  for (int i = 0; i < 40; i++) dealt += "tvx"[int(split_of_block(i))];
+  CHECK(dealt == "ttttxttttvtttttttttvttttxttttvtttttttttv");
+}
+
+TEST_CASE("a text of several megabytes is split in blocks of 64 KiB", "[core][prepare]") {
+  TempDir dir;
+  std::string text = some_text(45 * 65536 + 123);
+  write_file(dir / "text", text);
+  PrepareResult result = prepare({{dir / "text"}, "my text", ""}, dir / "out");
+  CHECK(result.block_bytes == 65536);
+  CHECK(result.train + result.val + result.test == text.size());
+  CHECK(result.sha256 == sha256_hex(text));
+  CHECK_FALSE(result.already);
+  CHECK_FALSE(result.unexpected);
+  check_split(dir / "out", text, 65536);
+  CHECK(load_dataset(dir / "out", 0).source == "my text");
+  CHECK(std::distance(fs::directory_iterator(dir / "out"), fs::directory_iterator()) == 4);
+}
+
+TEST_CASE("several inputs are one text, across the borders of blocks", "[core][prepare]") {
+  TempDir dir;
+  std::string text = some_text(12 * 65536);
+  write_file(dir / "a", text.substr(0, 70001));
+  write_file(dir / "b", "");
+  write_file(dir / "c", text.substr(70001, 5));
+  write_file(dir / "d", text.substr(70006));
+  prepare({{dir / "a", dir / "b", dir / "c", dir / "d"}, "four", ""}, dir / "out");
+  check_split(dir / "out", text, 65536);
+}
+
+TEST_CASE("a small text is split in tenths", "[core][prepare]") {
+  CHECK(block_bytes_for(10 * 65536) == 65536);
+  CHECK(block_bytes_for(10 * 65536 - 1) == 65535);
+  CHECK(block_bytes_for(1 << 30) == 65536);
+  for (size_t size : {20, 29, 1234, 65536, 655359}) {
+    CAPTURE(size);
+    TempDir dir;
+    std::string text = some_text(size);
+    write_file(dir / "text", text);
+    PrepareResult result = prepare({{dir / "text"}, "small", ""}, dir / "out");
+    CHECK(result.val == size / 10);
+    CHECK(result.test == size / 10);
+    check_split(dir / "out", text, size / 10);
+  }
+}
+
+TEST_CASE("input that cannot be prepared is refused and nothing is written", "[core][prepare]") {
+  TempDir dir;
+  auto refusal = [&](const std::vector<std::string>& files) {
+    std::string message = error_text([&] { prepare({files, "it", ""}, dir / "out"); });
+    CHECK_FALSE(fs::exists(dir / "out"));
+    return message;
+  };
+  write_file(dir / "short", std::string(19, 'x'));
+  CHECK(contains(refusal({dir / "short"}), "19 bytes; it needs at least 20"));
+  write_file(dir / "empty", "");
+  CHECK(contains(refusal({dir / "empty"}), "0 bytes"));
+  CHECK(contains(refusal({dir / "short", dir / "none"}), "none' does not exist"));
+  CHECK(contains(refusal({dir.path.string()}), "is not a file"));
+
+  write_file(dir / "text", some_text(100));
+  CHECK(contains(error_text([&] { prepare({{dir / "text"}, "it", ""}, dir / "text"); }), "is a file"));
+  CHECK(contains(error_text([&] { prepare({{dir / "text"}, "it", ""}, dir / "text/out"); }), "text/out"));
+}
+
+TEST_CASE("a text that is prepared already is left alone", "[core][prepare]") {
+  TempDir dir;
+  std::string text = some_text(5000);
+  write_file(dir / "text", text);
+  PrepareSource source{{dir / "text"}, "it", ""};
+  CHECK_FALSE(already_prepared(dir / "out", sha256_hex(text)));
+  PrepareResult first = prepare(source, dir / "out");
+  auto time = fs::last_write_time(dir / "out/train.bin");
+  PrepareResult second = prepare(source, dir / "out");
+  CHECK(second.already);
+  CHECK(second.train == first.train);
+  CHECK(second.val == first.val);
+  CHECK(second.test == first.test);
+  CHECK(second.block_bytes == first.block_bytes);
+  CHECK(fs::last_write_time(dir / "out/train.bin") == time);
+  CHECK(already_prepared(dir / "out", sha256_hex(text)));
+  CHECK_FALSE(already_prepared(dir / "out", sha256_hex("another text")));
+
+  fs::remove(dir / "out/test.bin");  // no longer intact: prepared again
+  CHECK_FALSE(prepare(source, dir / "out").already);
+  write_file(dir / "out/val.bin", "damaged");
+  CHECK_FALSE(prepare(source, dir / "out").already);
+  check_split(dir / "out", text, 500);
+}
+
+TEST_CASE("only prepare's own output of the same source is replaced", "[core][prepare]") {
+  TempDir dir;
+  write_file(dir / "text", some_text(1000));
+  prepare({{dir / "text"}, "it", ""}, dir / "out");
+  std::string longer = some_text(2000);
+  write_file(dir / "text", longer);
+  std::string message = error_text([&] { prepare({{dir / "text"}, "other", ""}, dir / "out"); });
+  CHECK(contains(message, "'it'"));
+  CHECK(contains(message, "'other'"));
+  CHECK_FALSE(prepare({{dir / "text"}, "it", ""}, dir / "out").already);
+  check_split(dir / "out", longer, 200);
+
+  // A file that would become part of the stream.
+  fs::copy_file(dir / "out/train.bin", dir / "out/more_train.bin");
+  write_file(dir / "text", some_text(3000));
+  CHECK(contains(error_text([&] { prepare({{dir / "text"}, "it", ""}, dir / "out"); }), "more_train.bin"));
+
+  for (const char* name : {"train.bin", "tokens.json"}) {
+    std::string folder = dir / (std::string("of ") + name), content = R"({"vocab_size": 5})";
+    fs::create_directory(folder);
+    write_file(folder + "/" + name, content);
+    CHECK(contains(error_text([&] { prepare({{dir / "text"}, "it", ""}, folder); }), name));
+    CHECK(read_file(folder + "/" + name) == content);
+    CHECK(std::distance(fs::directory_iterator(folder), fs::directory_iterator()) == 1);
+  }
+}
+
+TEST_CASE("another text than the expected one is remembered", "[core][prepare]") {
+  TempDir dir;
+  std::string text = some_text(1000);
+  write_file(dir / "text", text);
+  PrepareSource source{{dir / "text"}, "kjv", sha256_hex(text)};
+  CHECK_FALSE(prepare(source, dir / "same").unexpected);
+  CHECK_FALSE(load_dataset(dir / "same", 0).unexpected_text);
+  source.expected_sha256 = sha256_hex("the text that was measured");
+  CHECK(prepare(source, dir / "other").unexpected);
+  CHECK(prepare(source, dir / "other").unexpected);  // also where it was prepared before
+  CHECK(load_dataset(dir / "other", 0).unexpected_text);
+}
+
+TEST_CASE("the text of a source may have any name", "[core][prepare]") {
+  TempDir dir;
+  write_file(dir / "text", some_text(100));
+  std::string name = "a \"quoted\" \\ name\n";
+  prepare({{dir / "text"}, name, ""}, dir / "out");
+  CHECK(load_dataset(dir / "out", 0).source == name);
+  CHECK(prepare({{dir / "text"}, "bad UTF-8 \xff", ""}, dir / "bad").train == 80);
+}
+
+TEST_CASE("the table of corpora is well formed", "[core][prepare]") {
+  for (const Corpus& corpus : kCorpora) {
+    CAPTURE(corpus.name);
+    std::string hash = corpus.sha256;
+    CHECK(hash.size() == 64);
+    CHECK(hash.find_first_not_of("0123456789abcdef") == std::string::npos);
+    CHECK(corpus.bytes > 10 * kBlockBytes);
+  }
+}
