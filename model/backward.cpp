@@ -18,7 +18,7 @@
 
 template <class N>
 void backward(const Config& config, const Parameters& p, Parameters& dp, Activations& a, const int32_t* tokens,
-              const int32_t* targets, float scale, size_t B, size_t T) {
+              const int32_t* targets, float scale, size_t B, size_t T, const AttentionObserver& observe) {
   using namespace backend;
   const size_t C = config.C, NH = config.NH, V = config.V, BT = B * T;
   const float* last = config.L > 0 ? a.h[config.L - 1].stream_out : a.embedding;
@@ -47,6 +47,7 @@ void backward(const Config& config, const Parameters& p, Parameters& dp, Activat
 
     // 2. Attention.
     matmul_backward(a.d_c, dw.proj_weight, dw.proj_bias, a.dstream, h.attention, w.proj_weight, BT, C, C);
+    if (observe) observe(l, a.d_c);
     attention_backward<N>(a.d_qkv, dw.theta, a.d_c, h.attention, h.rows, h.qkv, w.theta, a.slopes, B, T, C, NH);
     if (a.rope) rope_backward(a.d_qkv, a.rope, B, T, C, NH);
     matmul_backward(a.d_c, dw.qkv_weight, dw.qkv_bias, a.d_qkv, h.ln_1, w.qkv_weight, BT, C, 3 * C);
@@ -59,4 +60,4 @@ void backward(const Config& config, const Parameters& p, Parameters& dp, Activat
 }
 
 template void backward<SelectedNormalizer>(const Config&, const Parameters&, Parameters&, Activations&, const int32_t*,
-                                           const int32_t*, float, size_t, size_t);
+                                           const int32_t*, float, size_t, size_t, const AttentionObserver&);

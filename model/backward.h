@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 #include "model/activations.h"
 #include "model/parameters.h"
@@ -11,4 +12,4 @@
 // targets. Overwrites a.logits and the gradients in `a`.
 template <class N>
 void backward(const Config& config, const Parameters& p, Parameters& dp, Activations& a, const int32_t* tokens,
-              const int32_t* targets, float scale, size_t B, size_t T);
+              const int32_t* targets, float scale, size_t B, size_t T, const AttentionObserver& observe = nullptr);
