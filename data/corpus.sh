@@ -70,5 +70,5 @@ trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
 work=$(cd "$work" && pwd)
 "$1"
-[ -s "$work/text" ] || fail "the text that was found is empty"
+[ -s "$work/text" ] || fail "what was found holds no text"
 mv "$work/text" "$2/$1.txt"

@@ -75,7 +75,8 @@ void print_result(const PrepareResult& result, const PrepareSource& source, cons
   if (result.already)
     std::cout << "already prepared: " << out_dir << " holds this text\n";
   else
-    std::cout << source.name << ": one token per byte, split in blocks of " << result.block_bytes << " bytes\n";
+    std::cout << source.name << ": one token per byte, split in blocks of " << result.block_bytes << " bytes"
+              << (result.replaced ? ", replacing what " + out_dir + " held before" : "") << "\n";
   std::cout << "  SHA-256 of the text  " << result.sha256 << "\n";
   auto print_split = [&](const char* file, uint64_t tokens) {
     std::cout << "  " << std::setw(12) << tokens << " tokens  " << out_dir << "/" << file << "\n";

@@ -28,6 +28,7 @@ struct PrepareResult {
   std::string sha256;                     // of the text
   bool unexpected = false;                // the text is not the expected one
   bool already = false;                   // the folder held exactly these tokens; nothing was written
+  bool replaced = false;                  // the folder held other tokens of this source before
   uint64_t train = 0, val = 0, test = 0;  // tokens = bytes of each split
   uint64_t block_bytes = 0;
 };

@@ -154,6 +154,7 @@ PrepareResult prepare(const PrepareSource& source, const std::string& out_dir) {
                 std::to_string(kLeastTextBytes) + " to be split into train, val and test");
   if (auto result = already_prepared(out_dir, text.sha256)) return *result;
   check_replaceable(out_dir, source.name);
+  bool replaced = fs::exists(out_dir + "/tokens.json");
   std::error_code problem;
   fs::create_directories(out_dir, problem);
   if (problem) throw Error("--out '" + out_dir + "' cannot be made: " + problem.message());
@@ -169,5 +170,7 @@ PrepareResult prepare(const PrepareSource& source, const std::string& out_dir) {
   json.bytes = {{"train", counts[0]}, {"val", counts[1]}, {"test", counts[2]}};
   for (const char* name : kFileNames) json.sha256[name] = sha256_file(out_dir + "/" + name);
   write_tokens_json(out_dir, json);
-  return result_of(json, false);
+  PrepareResult result = result_of(json, false);
+  result.replaced = replaced;
+  return result;
 }

@@ -1,4 +1,7 @@
 // Text into token files: the split, small texts, and what happens to a folder that is not empty.
+#include <sys/wait.h>
+
+#include <cstdlib>
 #include <filesystem>
 
 #include "data/corpora.h"
@@ -74,6 +77,7 @@ TEST_CASE("a text of several megabytes is split in blocks of 64 KiB", "[core][pr
   CHECK(result.train + result.val + result.test == text.size());
   CHECK(result.sha256 == sha256_hex(text));
   CHECK_FALSE(result.already);
+  CHECK_FALSE(result.replaced);
   CHECK_FALSE(result.unexpected);
   check_split(dir / "out", text, 65536);
   CHECK(load_dataset(dir / "out", 0).source == "my text");
@@ -160,7 +164,9 @@ TEST_CASE("only prepare's own output of the same source is replaced", "[core][pr
   std::string message = error_text([&] { prepare({{dir / "text"}, "other", ""}, dir / "out"); });
   CHECK(contains(message, "'it'"));
   CHECK(contains(message, "'other'"));
-  CHECK_FALSE(prepare({{dir / "text"}, "it", ""}, dir / "out").already);
+  PrepareResult result = prepare({{dir / "text"}, "it", ""}, dir / "out");
+  CHECK_FALSE(result.already);
+  CHECK(result.replaced);
   check_split(dir / "out", longer, 200);
 
   // A file that would become part of the stream.
@@ -208,4 +214,81 @@ TEST_CASE("the table of corpora is well formed", "[core][prepare]") {
     CHECK(hash.find_first_not_of("0123456789abcdef") == std::string::npos);
     CHECK(corpus.bytes > 10 * kBlockBytes);
   }
+}
+
+namespace {
+
+// data/corpus.sh with programs of our own in front of the system's, so that no test needs a network.
+struct CorpusScript {
+  TempDir dir;
+  std::string cache = dir / "it's a cache";
+
+  CorpusScript() { fs::create_directory(dir / "bin"); }
+
+  void fake(const std::string& program, const std::string& body) {
+    write_file(dir / ("bin/" + program), "#!/bin/sh\n" + body + "\n");
+    fs::permissions(dir / ("bin/" + program), fs::perms::owner_all);
+  }
+
+  int run(const std::string& corpus) {
+    std::string script = fs::absolute(fs::path(__FILE__).parent_path().parent_path() / "data/corpus.sh").string();
+    std::string command = "PATH='" + (dir / "bin") + "':\"$PATH\" sh '" + script + "' " + corpus + " \"" + cache +
+                          "\" > '" + (dir / "output") + "' 2>&1";
+    int status = std::system(command.c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+  std::string output() const { return read_file(dir / "output"); }
+  std::string text(const std::string& corpus) const { return read_file(cache + "/" + corpus + ".txt"); }
+  long files() const { return std::distance(fs::directory_iterator(cache), fs::directory_iterator()); }
+};
+
+const bool kBibleInstalled = fs::exists("/usr/bin/bible"),
+           kGcideInstalled = fs::exists("/usr/share/dictd/gcide.dict.dz");
+
+}  // namespace
+
+TEST_CASE("corpora are unpacked from packages that are only downloaded", "[core][prepare]") {
+  CorpusScript script;
+  script.fake("apt-get", "touch \"$3.deb\"");
+  script.fake("dpkg-deb", R"(mkdir -p "$3/usr/bin" "$3/usr/lib" "$3/usr/share/dictd"
+printf 'Aaron\n   \347 brother\n' | gzip > "$3/usr/share/dictd/gcide.dict.dz"
+printf 'verses' > "$3/usr/lib/bible.data"
+printf '#!/bin/sh\n[ -f bible.data ] && echo "Ge1:1 In the beginning" && echo "1Jn2:3 And hereby"' > "$3/usr/bin/bible"
+chmod +x "$3/usr/bin/bible")");
+  if (!kGcideInstalled) {
+    CHECK(script.run("gcide") == 0);
+    CHECK(script.output() == "");
+    CHECK(script.text("gcide") == "Aaron\n   \347 brother\n");
+    CHECK(script.files() == 1);  // nothing else stays in the cache
+  }
+  if (!kBibleInstalled) {
+    CHECK(script.run("kjv") == 0);
+    CHECK(script.output() == "");
+    CHECK(script.text("kjv") == "In the beginning\nAnd hereby\n");
+  }
+  fs::create_directories(script.cache);
+  write_file(script.cache + "/kjv.txt", "from before");
+  CHECK(script.run("kjv") == 0);
+  CHECK(script.text("kjv") == "from before");
+}
+
+TEST_CASE("a corpus that cannot be fetched leaves a reason and nothing else", "[core][prepare]") {
+  CorpusScript script;
+  script.fake("curl", "echo 'curl: (6) Could not resolve host' >&2; exit 6");
+  CHECK(script.run("tinyshakespeare") == 1);
+  CHECK(contains(script.output(), "could not be read (curl: (6) Could not resolve host)"));
+  CHECK(script.files() == 0);
+  script.fake("curl", "exit 0");  // a success without a text
+  CHECK(script.run("tinyshakespeare") == 1);
+  CHECK(script.files() == 0);
+  script.fake("apt-get", "echo 'E: Unable to locate package' >&2; exit 100");
+  script.fake("dpkg-deb", "exit 1");
+  if (!kGcideInstalled) {
+    CHECK(script.run("gcide") == 1);
+    CHECK(contains(script.output(), "apt-get download dict-gcide failed (E: Unable to locate package)"));
+    CHECK(script.files() == 0);
+  }
+  CHECK(script.run("shakespeare") == 1);
+  CHECK(contains(script.output(), "kjv, gcide and tinyshakespeare"));
 }
