@@ -39,9 +39,6 @@ std::map<std::string, TensorEntry> parse_safetensors_header(std::string_view hea
 class SafetensorsFile {
  public:
   explicit SafetensorsFile(const std::string& path);  // Error if it cannot be read or breaks the format
-  ~SafetensorsFile();
-  SafetensorsFile(const SafetensorsFile&) = delete;
-  SafetensorsFile& operator=(const SafetensorsFile&) = delete;
 
   const std::string& path() const { return path_; }
   const std::map<std::string, TensorEntry>& tensors() const { return tensors_; }
@@ -59,10 +56,18 @@ class SafetensorsFile {
   void read(const std::string& name, size_t begin, size_t count, float* out) const;
 
  private:
+  struct Descriptor {
+    int number;
+    explicit Descriptor(int number) : number(number) {}
+    ~Descriptor();
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+  };
+
   const TensorEntry& entry(const std::string& name) const;
 
   std::string path_;
-  int descriptor_ = -1;
+  Descriptor descriptor_;
   uint64_t data_start_ = 0;
   std::map<std::string, TensorEntry> tensors_;
 };
