@@ -13,8 +13,6 @@
 
 namespace {
 
-constexpr const char* kNoGnuplot = "gnuplot is not installed: no picture is drawn";
-
 struct Options {
   std::vector<std::string> runs;
   std::string baseline = "softmax";
@@ -36,7 +34,13 @@ Options read_options(int argc, char** argv) {
   options.baseline_given = line.given("baseline");
   check_picture_name(options.out);
   if (options.csv.empty()) options.csv = std::filesystem::path(options.out).replace_extension(".csv").string();
+  if (options.csv == options.out) throw bad_value("--csv", options.csv, "another file than --out");
   return options;
+}
+
+void write(AtomicFile& file, const std::string& content) {
+  file.write(content.data(), content.size());
+  file.commit();
 }
 
 int compare(const Options& options) {
@@ -44,19 +48,20 @@ int compare(const Options& options) {
   for (const std::string& folder : options.runs) runs.push_back(read_run(folder));
   const Comparison comparison = compare_runs(std::move(runs), options.baseline, options.baseline_given);
 
-  write_file_atomically(options.csv, csv_text(comparison));
-  const std::optional<std::string> picture = draw_picture(comparison, options.out);
-  if (picture) write_file_atomically(options.out, *picture);
+  AtomicFile csv(options.csv), picture(options.out);  // both can be written, or nothing starts
 
-  if (options.terminal) {
-    const TerminalSize size = terminal_size();
-    std::cout << draw_text(comparison, size.columns, size.rows - 1).value_or("") << "\n";
-  }
+  const auto section = [](const std::string& text) { return text.empty() ? "" : text + "\n"; };
   std::cout << table_text(comparison) << "\n"
-            << remarks_text(comparison) << "\n"
-            << samples_text(comparison) << promises_text(comparison);
-  if (!picture) std::cout << kNoGnuplot << "\n";
-  std::cout << "wrote " << (picture ? options.out + " and " : "") << options.csv << std::endl;
+            << section(remarks_text(comparison)) << samples_text(comparison) << promises_text(comparison) << std::flush;
+  write(csv, csv_text(comparison));
+  const std::optional<std::string> drawing = draw_picture(comparison, options.out);
+  if (drawing && options.terminal) {
+    const TerminalSize size = terminal_size();
+    std::cout << "\n" << draw_text(comparison, size.columns, size.rows - 1).value_or("") << "\n";
+  }
+  if (drawing) write(picture, *drawing);
+  std::cout << (drawing ? "wrote " + options.out + " and " : "gnuplot is not installed: no picture; wrote ")
+            << options.csv << std::endl;
   return 0;
 }
 

@@ -509,8 +509,8 @@ std::string promises_text(const Comparison& comparison) {
   if (with_interval > 0)
     text += "intervals: 95 %, Student's t over seeds; differences are paired by seed (same start, same batches)\n";
   if (with_interval >= 5)
-    text +=
-        "of " + std::to_string(with_interval) + " intervals about one in twenty leaves out the true value by chance\n";
+    text += "with " + std::to_string(with_interval) +
+            " intervals of 95 %, expect one in twenty to miss the true difference by chance\n";
 
   std::string different;
   for (const char* name : {"version", "git", "compiler", "simd", "device", "precision", "tf32"})

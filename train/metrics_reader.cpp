@@ -107,7 +107,7 @@ class Reader {
       for (const auto& [key, value] : record["options"].items()) {
         std::string name = key;
         for (char& letter : name) letter = letter == '_' ? '-' : letter;
-        run_.settings[name] = text_of_value(value);
+        if (!record.contains(name)) run_.settings[name] = text_of_value(value);  // threads in use, not those asked for
       }
   }
 

@@ -17,15 +17,19 @@
 
 namespace {
 
-// Okabe and Ito's palette, which people with any colour vision tell apart; without its yellow, too light for lines on
-// paper. Dashes and point shapes repeat after 4 and 11, so that no two of 7 * 4 * 11 groups look the same, in grey
-// neither.
-constexpr const char* kColours[] = {"000000", "0072B2", "D55E00", "009E73", "CC79A7", "56B4E9", "E69F00"};
+// Okabe and Ito's palette, which people with any colour vision tell apart, without its yellow, too light for lines on
+// paper: black for the first group, then these. Dashes and point shapes repeat after 4 and 11, so that no two of the
+// first 132 others look the same; and neighbours differ in grey too.
+constexpr const char* kColours[] = {"0072B2", "D55E00", "009E73", "CC79A7", "56B4E9", "E69F00"};
 constexpr const char* kDashes[] = {"solid", "(8,4)", "(3,3)", "(10,3,2,3)"};
 constexpr int kPoints[] = {7, 5, 9, 11, 13, 6, 4, 8, 10, 12, 2};  // filled shapes first
-constexpr std::size_t kMostRawGroups = 7;                         // beyond, faint raw curves would only be a grey cloud
 
-constexpr int kWidth = 1000, kLine = 17, kCharacter = 8;  // of a picture, one line of the legend, one letter: pixels
+// With more groups, raw curves and bands would only be clouds; the intervals are in the legend still.
+constexpr std::size_t kMostClouds = 7;
+
+constexpr int kPlotWidth = 690, kLeftMargin = 95, kLine = 20,
+              kCharacter = 7;      // pixels; of a legend's line, of a letter
+constexpr double kEndSpace = 0.1;  // room for the final losses at the right, of the axis of tokens
 
 struct Style {
   std::string colour, dash;
@@ -33,7 +37,7 @@ struct Style {
 };
 
 Style style_of(std::size_t group) {
-  return {kColours[group % std::size(kColours)], kDashes[group % std::size(kDashes)],
+  return {group == 0 ? "000000" : kColours[(group - 1) % std::size(kColours)], kDashes[group % std::size(kDashes)],
           kPoints[group % std::size(kPoints)]};
 }
 
@@ -117,39 +121,38 @@ Range loss_range(const Comparison& comparison, const Curves& curves) {
   return {low - margin, high + margin, start > high + margin};
 }
 
+bool draws_clouds(const Comparison& comparison) { return comparison.groups.size() <= kMostClouds; }
+
 // Differences after the first quarter of training. A normalizer that is far off would flatten the others: what lies
-// beyond four times the median distance from 0 is left out, and its legend still tells the number.
+// beyond four times the median distance from 0 is left out, and its legend still tells the number. So is the outer part
+// of a band that dwarfs the differences, as that of two seeds does.
 Range difference_range(const Comparison& comparison, const Curves& curves) {
+  std::vector<std::vector<Estimate>> shown(comparison.groups.size());
   std::vector<double> extents;  // by group: the farthest from 0
   for (std::size_t g = 1; g < comparison.groups.size(); g++) {
-    double extent = 0;
-    auto include = [&](const Estimate& value) {
-      const double band = value.has_interval() ? value.half_width : 0;
-      if (std::isfinite(value.mean))
-        extent = std::max(extent, std::abs(value.mean) + std::min(band, std::abs(value.mean)));
-    };
     for (const CurvePoint& point : curves.difference[g])
-      if (point.tokens >= curves.most_tokens / 4) include(point.loss);
-    include(comparison.groups[g].difference);
+      if (point.tokens >= curves.most_tokens / 4) shown[g].push_back(point.loss);
+    if (std::isfinite(comparison.groups[g].difference.mean)) shown[g].push_back(comparison.groups[g].difference);
+    double extent = 0;
+    for (const Estimate& value : shown[g]) extent = std::max(extent, std::abs(value.mean));
     if (extent > 0) extents.push_back(extent);
   }
   if (extents.empty()) return {-0.01, 0.01};
   std::sort(extents.begin(), extents.end());
   const double most = std::min(extents.back(), 4 * extents[(extents.size() - 1) / 2]);
   Range range{0, 0, most < extents.back()};
-  for (std::size_t g = 1; g < comparison.groups.size(); g++)
-    for (const CurvePoint& point : curves.difference[g]) {
-      if (point.tokens < curves.most_tokens / 4) continue;
-      const double band = point.loss.has_interval() ? point.loss.half_width : 0;
-      range.low = std::min(range.low, std::max(point.loss.mean - band, -most));
-      range.high = std::max(range.high, std::min(point.loss.mean + band, most));
+  auto include = [&](double value, double limit) {
+    range.low = std::min(range.low, std::max(value, -limit));
+    range.high = std::max(range.high, std::min(value, limit));
+  };
+  for (const auto& values : shown)
+    for (const Estimate& value : values) {
+      include(value.mean, most);
+      if (!draws_clouds(comparison) || !value.has_interval() || std::abs(value.mean) > most) continue;
+      include(value.mean - value.half_width, 3 * most);
+      include(value.mean + value.half_width, 3 * most);
     }
-  for (const Group& group : comparison.groups) {
-    if (!std::isfinite(group.difference.mean)) continue;
-    range.low = std::min(range.low, std::max(group.difference.mean, -most));
-    range.high = std::max(range.high, std::min(group.difference.mean, most));
-  }
-  const double margin = 0.1 * (range.high - range.low);
+  const double margin = 0.06 * (range.high - range.low);
   return {range.low - margin, range.high + margin, range.clips};
 }
 
@@ -171,10 +174,11 @@ std::string rows_of(const Curve& curve, const Unit& unit) {  // tokens, mean, lo
   return rows.empty() ? "NaN NaN NaN NaN\n" : rows;
 }
 
-std::string end_row(const Group& group, const Estimate& value, const Unit& unit) {
-  const Run& run = group.runs.front();
-  if (!std::isfinite(value.mean)) return rows_of({}, unit);
-  return rows_of({{run.last_step, run.tokens_at(run.last_step), value}}, unit);
+// A final value stands to the right of the end, next to those of the other groups.
+std::string end_row(const Comparison& comparison, std::size_t group, const Estimate& value, const Curves& curves) {
+  if (!std::isfinite(value.mean)) return rows_of({}, curves.unit);
+  const double place = static_cast<double>(group + 1) / static_cast<double>(comparison.groups.size() + 1);
+  return rows_of({{0, curves.most_tokens * (1 + kEndSpace * place), value}}, curves.unit);
 }
 
 std::string raw_rows(const Group& group, const Unit& unit) {
@@ -188,16 +192,16 @@ std::string raw_rows(const Group& group, const Unit& unit) {
 }
 
 // Every number of the picture as data blocks: $raw0, $train0, $val0, $end0, $difference0, $enddifference0, $raw1, ...
-std::string data_blocks(const Comparison& comparison, const Curves& curves, bool raw) {
+std::string data_blocks(const Comparison& comparison, const Curves& curves) {
   std::string text = "set datafile missing 'NaN'\n";
   for (std::size_t g = 0; g < comparison.groups.size(); g++) {
     const Group& group = comparison.groups[g];
-    if (raw) text += block(name_of("raw", g), raw_rows(group, curves.unit));
+    if (draws_clouds(comparison)) text += block(name_of("raw", g), raw_rows(group, curves.unit));
     text += block(name_of("train", g), rows_of(curves.training[g], curves.unit));
     text += block(name_of("val", g), rows_of(curves.validation[g], curves.unit));
-    text += block(name_of("end", g), end_row(group, group.loss, curves.unit));
+    text += block(name_of("end", g), end_row(comparison, g, group.loss, curves));
     text += block(name_of("difference", g), rows_of(curves.difference[g], curves.unit));
-    text += block(name_of("enddifference", g), end_row(group, group.difference, curves.unit));
+    text += block(name_of("enddifference", g), end_row(comparison, g, group.difference, curves));
   }
   return text;
 }
@@ -215,104 +219,122 @@ std::string difference_label(const Group& group) {
 }
 
 std::string smoothing_label(const Comparison& comparison) {
-  if (comparison.smoothing == 1) return "training, as logged";
-  return "training, running mean of " + std::to_string(comparison.smoothing);
+  if (comparison.smoothing == 1) return "training loss";
+  return "training loss, running mean of " + std::to_string(comparison.smoothing) + " steps";
 }
 
-std::string losses_plot(const Comparison& comparison, bool raw) {
+constexpr const char* kRawLabel = "training loss, each logged step";
+constexpr const char* kValidationLabel = "validation loss, during training";
+constexpr const char* kFinalLabel = "validation loss, final, whole split";
+
+std::string point_size(const Comparison& comparison) { return draws_clouds(comparison) ? " ps 1.2" : " ps 0.8"; }
+
+std::string losses_plot(const Comparison& comparison) {
   std::vector<std::string> elements;
+  auto add = [&](const std::string& source, const std::string& look, const std::string& title) {
+    elements.push_back(source + " with " + look + (title.empty() ? " notitle" : " title " + quoted(title)));
+  };
   const std::size_t groups = comparison.groups.size();
+  const bool raw = draws_clouds(comparison);
   for (std::size_t g = 0; g < groups && raw; g++)
-    elements.push_back("$" + name_of("raw", g) + " using 1:2 with lines lw 0.6" + colour(style_of(g), "CC") +
-                       " notitle");
+    add("$" + name_of("raw", g) + " using 1:2", "lines lw 0.6" + colour(style_of(g), "CC"), "");
   for (std::size_t i = 0; i < groups; i++) {
     const std::size_t g = groups - 1 - i;  // the baseline on top of the others
     const Style style = style_of(g);
-    elements.push_back("$" + name_of("train", g) + " using 1:2 with lines lw 1.6 dt " + style.dash + colour(style) +
-                       " notitle");
-    elements.push_back("$" + name_of("val", g) + " using 1:2 with points ps 0.7 pt " + std::to_string(style.point) +
-                       colour(style) + " notitle");
-    elements.push_back("$" + name_of("end", g) + " using 1:2 with points ps 1.3 pt " + std::to_string(style.point) +
-                       colour(style) + " notitle");
+    const std::string points = " pt " + std::to_string(style.point) + colour(style);
+    add("$" + name_of("train", g) + " using 1:2", "lines lw 1.6 dt " + style.dash + colour(style), "");
+    add("$" + name_of("val", g) + " using 1:2", "points ps 0.7" + points, "");
+    add("$" + name_of("end", g) + " using 1:2", "points" + point_size(comparison) + points, "");
   }
   for (std::size_t g = 0; g < groups; g++) {
     const Style style = style_of(g);
-    elements.push_back("keyentry with linespoints lw 1.6 ps 0.9 dt " + style.dash + " pt " +
-                       std::to_string(style.point) + colour(style) + " title " + quoted(comparison.groups[g].label));
+    add("keyentry", "linespoints lw 1.6 ps 0.9 dt " + style.dash + " pt " + std::to_string(style.point) + colour(style),
+        comparison.groups[g].label);
   }
   const std::string grey = " lc rgb '#666666'";
-  elements.push_back("keyentry title ' '");
-  elements.push_back("keyentry with lines lw 1.6" + grey + " title " + quoted(smoothing_label(comparison)));
-  if (raw) elements.push_back("keyentry with lines lw 0.6 lc rgb '#BBBBBB' title 'training, each logged step'");
-  elements.push_back("keyentry with points ps 0.7 pt 7" + grey + " title 'validation, a part'");
-  elements.push_back("keyentry with points ps 1.3 pt 7" + grey + " title 'validation, all of it'");
+  add("keyentry", "lines lw 0.1 lc rgb '#FFFFFFFF'", " ");
+  add("keyentry", "lines lw 1.6" + grey, smoothing_label(comparison));
+  if (raw) add("keyentry", "lines lw 0.6 lc rgb '#AAAAAA'", kRawLabel);
+  add("keyentry", "points ps 0.7 pt 7" + grey, kValidationLabel);
+  add("keyentry", "points" + point_size(comparison) + " pt 7" + grey, kFinalLabel);
   return plot_command(elements);
 }
 
-std::string differences_plot(const Comparison& comparison, const Curves& curves) {
+std::string differences_plot(const Comparison& comparison) {
   std::vector<std::string> elements;
-  for (std::size_t g = 1; g < comparison.groups.size(); g++) {
-    const bool band = std::any_of(curves.difference[g].begin(), curves.difference[g].end(),
-                                  [](const CurvePoint& point) { return point.loss.has_interval(); });
-    if (band)
-      elements.push_back("$" + name_of("difference", g) +
-                         " using 1:3:4 with filledcurves fs transparent solid 0.13 noborder" + colour(style_of(g)) +
-                         " notitle");
-  }
-  elements.push_back("0 with lines lw 1.6" + colour(style_of(0)) + " title " +
-                     quoted(comparison.groups.front().label + "  0"));
+  for (std::size_t g = 1; g < comparison.groups.size() && draws_clouds(comparison); g++)
+    elements.push_back("$" + name_of("difference", g) +
+                       " using 1:3:4 with filledcurves fs transparent solid 0.13 noborder" + colour(style_of(g)) +
+                       " notitle");
+  elements.push_back("0 with lines lw 1.6" + colour(style_of(0)) + " title " + quoted(comparison.groups.front().label));
   for (std::size_t g = 1; g < comparison.groups.size(); g++) {
     const Style style = style_of(g);
     const std::string look = " pt " + std::to_string(style.point) + colour(style);
     elements.push_back("$" + name_of("difference", g) + " using 1:2 with linespoints lw 1.6 ps 0.7 dt " + style.dash +
                        look + " title " + quoted(difference_label(comparison.groups[g])));
-    elements.push_back("$" + name_of("enddifference", g) + " using 1:2:3:4 with yerrorbars lw 1.2 ps 1.3" + look +
-                       " notitle");
+    elements.push_back("$" + name_of("enddifference", g) +
+                       (draws_clouds(comparison) ? " using 1:2:3:4 with yerrorbars lw 1.2" : " using 1:2 with points") +
+                       point_size(comparison) + look + " notitle");
   }
   return plot_command(elements);
 }
 
-// Where a panel lies in the picture: fractions from the bottom.
-std::string panel(double top, double bottom, double right) {
-  return "set tmargin at screen " + number(top) + "\nset bmargin at screen " + number(bottom) +
-         "\nset lmargin at screen 0.085\nset rmargin at screen " + number(right) + "\nset key at screen " +
-         number(right + 0.012) + ", screen " + number(top) + " left top Left reverse\n";
+// What the numbers in the legend of the differences are.
+std::string difference_key_title(const Comparison& comparison) {
+  for (const Group& group : comparison.groups)
+    if (group.difference.has_interval()) return "final difference \u00B1 95 % interval over seeds";
+  for (const Group& group : comparison.groups)
+    if (group.pairs == 1) return "final difference; one seed: no error bar";
+  return "final difference; no common seed: no error bar";
 }
+
+// Places one plot, given in pixels from the top left of a picture.
+struct Layout {
+  int width, height;
+
+  std::string panel(int top, int bottom) const {
+    auto from_bottom = [&](int y) { return number(1 - static_cast<double>(y) / height); };
+    auto from_left = [&](int x) { return number(static_cast<double>(x) / width); };
+    return "set tmargin at screen " + from_bottom(top) + "\nset bmargin at screen " + from_bottom(bottom) +
+           "\nset lmargin at screen " + from_left(kLeftMargin) + "\nset rmargin at screen " +
+           from_left(kLeftMargin + kPlotWidth) + "\nset key at screen " + from_left(kLeftMargin + kPlotWidth + 15) +
+           ", screen " + from_bottom(top) + " left top Left reverse vertical maxcols 1\n";
+  }
+};
 
 std::string picture_script(const Comparison& comparison, const std::string& terminal) {
   const Curves curves = curves_of(comparison);
-  const bool raw = comparison.groups.size() <= kMostRawGroups;
   const bool differences = comparison.has_baseline && comparison.groups.size() > 1;
 
-  std::size_t longest = smoothing_label(comparison).size();
+  std::size_t longest = std::max(smoothing_label(comparison).size(), difference_key_title(comparison).size());
   for (const Group& group : comparison.groups)
     longest = std::max(longest, differences ? difference_label(group).size() : group.label.size());
-  const int legend = 60 + kCharacter * static_cast<int>(longest);
-  const int panel_height = std::max(360, kLine * (static_cast<int>(comparison.groups.size()) + 6));
-  const int panels = differences ? 2 : 1, height = panels * (panel_height + 30) + 60;
-  const int width = kWidth - 230 + legend;
-  const double right = 1 - static_cast<double>(legend) / width, unit = 1.0 / height;
-  const double top = 1 - 40 * unit, middle = top - panel_height * unit;
+  const int panel_height = std::max(350, kLine * (static_cast<int>(comparison.groups.size()) + 6));
+  const int top = 25, gap = 65, below = 65;
+  const Layout layout{kLeftMargin + kPlotWidth + 70 + kCharacter * static_cast<int>(longest),
+                      top + panel_height + (differences ? gap + panel_height : 0) + below};
 
   std::ostringstream script;
-  script << "set encoding utf8\nset terminal " << terminal << " size " << width << "," << height
-         << " noenhanced font 'Helvetica,13' background rgb 'white'\n"
-         << data_blocks(comparison, curves, raw) << "set multiplot\nset border 3 lw 1 lc rgb '#444444'\n"
+  script << "set encoding utf8\nset minussign\nset terminal " << terminal << " size " << layout.width << ","
+         << layout.height << " noenhanced font 'Helvetica,13' background rgb 'white'\n"
+         << data_blocks(comparison, curves) << "set multiplot\nset border 3 lw 1 lc rgb '#444444'\n"
          << "set tics nomirror out\nset grid lc rgb '#DDDDDD' lw 0.6 dt solid\nset xrange [0:"
-         << number(std::max(1.0, curves.most_tokens) * 1.02 / curves.unit.tokens) << "]\n";
-  const Range losses = loss_range(comparison, curves);
-  script << panel(top, middle, right) << "set ylabel 'loss (nats per token)' offset 0.5\nset yrange "
-         << range_text(losses) << "\n";
-  if (!differences) script << "set xlabel '" << curves.unit.label << "'\n";
-  script << losses_plot(comparison, raw);
+         << number(std::max(1.0, curves.most_tokens) * (1 + kEndSpace) / curves.unit.tokens) << "]\n"
+         << layout.panel(top, top + panel_height) << "set xlabel " << quoted(differences ? "" : curves.unit.label)
+         << " offset 0,0.6\nset ylabel 'loss (nats per token)' offset 0.8,0\nset yrange "
+         << range_text(loss_range(comparison, curves)) << "\n"
+         << losses_plot(comparison);
   if (differences) {
+    const int start = top + panel_height + gap;
     const Range range = difference_range(comparison, curves);
-    const double upper = middle - 40 * unit;
-    script << panel(upper, upper - panel_height * unit, right) << "set xlabel '" << curves.unit.label
-           << "'\nset ylabel "
+    script << layout.panel(start, start + panel_height) << "set key title " << quoted(difference_key_title(comparison))
+           << " left\nset xlabel " << quoted(curves.unit.label) << " offset 0,0.6\nset ylabel "
            << quoted("validation loss minus " + comparison.groups.front().label + "'s (nats per token)")
-           << " offset 0.5\nset yrange " << range_text(range) << "\n"
-           << differences_plot(comparison, curves);
+           << " offset 0.8,0\nset yrange " << range_text(range) << "\n";
+    if (range.clips)
+      script << "set label 'curves that leave this panel: see their final difference at the right' at graph 0.5, "
+                "graph 1.03 center textcolor rgb '#666666'\n";
+    script << differences_plot(comparison);
   }
   script << "unset multiplot\n";
   return script.str();
@@ -322,8 +344,8 @@ std::string text_script(const Comparison& comparison, int columns, int rows) {
   const Curves curves = curves_of(comparison);
   std::ostringstream script;
   script << "set encoding utf8\nset terminal dumb size " << columns << "," << rows << " noenhanced\n"
-         << data_blocks(comparison, curves, false)
-         << "set tics nomirror\nset key outside top center horizontal\nset xrange [0:"
+         << data_blocks(comparison, curves)
+         << "set tics nomirror\nset key bmargin center horizontal samplen 2 width 3\nset xrange [0:"
          << number(std::max(1.0, curves.most_tokens) * 1.02 / curves.unit.tokens) << "]\nset xlabel '"
          << curves.unit.label << "'\n";
   std::vector<std::string> losses, differences;
@@ -402,6 +424,7 @@ std::optional<std::string> draw_picture(const Comparison& comparison, const std:
 }
 
 std::optional<std::string> draw_text(const Comparison& comparison, int columns, int rows) {
+  rows = std::max(rows, 20 + static_cast<int>(comparison.groups.size()) / 3);  // of which the legend takes a third
   return run_gnuplot(text_script(comparison, columns, rows));
 }
 
