@@ -69,7 +69,7 @@ struct FakeRun {
                        {"loss", loss},
                        {"lr", 0.002},
                        {"grad_norm", 1.0},
-                       {"dt_ms", 1.0},
+                       {"dt_ms", 500.0},
                        {"tokens_per_s", 900.0}});
   }
   void eval(int step, double loss, int tokens) {
@@ -202,7 +202,7 @@ TEST_CASE("a damaged file is refused with its line", "[core][compare]") {
 
 TEST_CASE("a folder without metrics is refused by name", "[core][compare]") {
   TempDir folder;
-  CHECK_THROWS_WITH(read_run(folder / "nowhere"), has("nowhere/metrics.jsonl") && has("No such file"));
+  CHECK_THROWS_WITH(read_run(folder / "nowhere"), has("nowhere' is no run") && has("metrics.jsonl"));
   std::filesystem::create_directories(folder / "odd/metrics.jsonl");
   CHECK_THROWS_AS(read_run(folder / "odd"), Error);
 }
@@ -235,6 +235,8 @@ TEST_CASE("a finished run that was extended ends where the extension ends", "[co
   CHECK(run.final_evaluation()->loss == 1.25);
   CHECK(run.settings.at("steps") == "12");
   CHECK(run.settings.at("git") == "1a2b3c4, then ffff");
+  CHECK(run.seconds == Approx(12 * 0.5));  // of all steps, not the end record's, which tells of the last session
+  CHECK(run.tokens_per_s == Approx(kTokensPerUpdate / 0.5));
 }
 
 TEST_CASE("a run that starts again in the same file counts from there", "[core][compare]") {

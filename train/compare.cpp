@@ -24,7 +24,7 @@ struct Options {
 
 Options read_options(int argc, char** argv) {
   Options options;
-  CommandLine line("compare", "compare the loss curves of runs that train wrote");
+  CommandLine line("compare", "Compares the loss curves of runs that train wrote.");
   line.add_positional("RUN", options.runs, "folders of runs, one or many for each normalizer").required();
   line.add("baseline", options.baseline, "the normalizer that the others are compared with");
   line.add("out", options.out, "the picture, .svg or .png");

@@ -39,7 +39,7 @@ struct Comparison {
   bool has_baseline = false;  // whether groups[0] is a baseline
   std::vector<SettingDifference> differences;
   std::vector<std::string> notes;  // about single runs, one sentence each
-  int smoothing = 1;               // logged steps in the running mean of a training loss, odd
+  int smoothing = 1;               // steps in the running mean of a training loss, odd
 };
 
 // Groups the runs. `baseline`: a normalizer or a group's label. Error if the runs were trained on different data, or if

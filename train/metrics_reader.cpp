@@ -1,5 +1,6 @@
 #include "train/metrics_reader.h"
 
+#include <cerrno>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
@@ -25,10 +26,10 @@ class Reader {
 
   Run read() {
     const std::string file_name = (std::filesystem::path(run_.path) / "metrics.jsonl").string();
+    if (!std::filesystem::is_regular_file(file_name))
+      throw Error("'" + run_.path + "' is no run: it has no file metrics.jsonl; a run is a folder that train wrote");
     std::ifstream file(file_name, std::ios::binary);
-    if (std::filesystem::is_directory(file_name) || !file)
-      throw Error("'" + file_name + "' cannot be read (" + std::strerror(errno ? errno : EISDIR) +
-                  "); a run is a folder that train wrote");
+    if (!file) throw Error("'" + file_name + "' cannot be read (" + std::strerror(errno) + ")");
     std::string line;
     for (line_number_ = 1; std::getline(file, line); line_number_++) {
       place_ = file_name + " line " + std::to_string(line_number_);
@@ -39,6 +40,7 @@ class Reader {
     for (const std::string& event : unknown_events_)
       run_.notes.push_back("records of the unknown event '" + event + "' were left out");
     finish_tokens_per_update();
+    if (resumed_ && run_.state == RunState::kFinished) time_all_sessions();
     return std::move(run_);
   }
 
@@ -83,6 +85,7 @@ class Reader {
                            " of metrics.jsonl; what stands before it was left out");
     }
     started_ = true;
+    resumed_ = false;
     run_.normalizer = text(record, "normalizer");
     read_settings(record);
     if (!run_.settings.count("seed")) throw Error(place_ + " lacks the option 'seed'");
@@ -112,7 +115,8 @@ class Reader {
   }
 
   void step(const Json& record) {
-    const StepRecord read{integer(record, "step"), number(record, "tokens"), number(record, "loss")};
+    const StepRecord read{integer(record, "step"), number(record, "tokens"), number(record, "loss"),
+                          optional_number(record, "dt_ms")};
     if (!run_.steps.empty() && read.step <= run_.steps.back().step)
       throw Error(place_ + " is step " + std::to_string(read.step) + " after step " +
                   std::to_string(run_.steps.back().step) + " without a resume record; two runs wrote to this file");
@@ -135,6 +139,7 @@ class Reader {
     const std::int64_t from = integer(record, "step");
     std::erase_if(run_.steps, [&](const StepRecord& old) { return old.step > from; });
     std::erase_if(run_.evals, [&](const EvalRecord& old) { return old.step > from; });
+    resumed_ = true;
     run_.state = RunState::kUnfinished;
     run_.seconds = run_.tokens_per_s = run_.peak_bytes = Run::kUnknown;
     run_.sample.clear();
@@ -163,6 +168,14 @@ class Reader {
     run_.tokens_per_update = std::llround(option("batch-size") * option("seq-len") * option("grad-accum"));
     if (run_.tokens_per_update == 0 && !run_.steps.empty() && run_.steps.back().step > 0)
       run_.tokens_per_update = std::llround(run_.steps.back().tokens / double(run_.steps.back().step));
+  }
+
+  // The end record of a resumed run tells of its last session only; the steps tell of all.
+  void time_all_sessions() {
+    double seconds = 0;
+    for (const StepRecord& record : run_.steps) seconds += record.milliseconds / 1000;
+    run_.seconds = seconds;
+    run_.tokens_per_s = static_cast<double>(run_.steps.size()) * static_cast<double>(run_.tokens_per_update) / seconds;
   }
 
   const Json& member(const Json& record, const char* key) const {
@@ -194,7 +207,7 @@ class Reader {
   }
 
   Run run_;
-  bool started_ = false;
+  bool started_ = false, resumed_ = false;
   int line_number_ = 0;
   std::string place_;  // "RUN/metrics.jsonl line 7"
   std::set<std::string> unknown_events_;

@@ -10,7 +10,8 @@
 struct StepRecord {
   std::int64_t step = 0;  // updates finished
   double tokens = 0;      // trained on so far
-  double loss = 0;        // nats per token; NaN or infinite where the run recorded that
+  double loss = 0;        // nats per token; NaN where it was not finite
+  double milliseconds = 0;
 };
 
 struct EvalRecord {

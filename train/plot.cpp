@@ -223,7 +223,7 @@ std::string smoothing_label(const Comparison& comparison) {
   return "training loss, running mean of " + std::to_string(comparison.smoothing) + " steps";
 }
 
-constexpr const char* kRawLabel = "training loss, each logged step";
+constexpr const char* kRawLabel = "training loss, each step";
 constexpr const char* kValidationLabel = "validation loss, during training";
 constexpr const char* kFinalLabel = "validation loss, final, whole split";
 
