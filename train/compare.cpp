@@ -50,15 +50,21 @@ int compare(const Options& options) {
 
   AtomicFile csv(options.csv), picture(options.out);  // both can be written, or nothing starts
 
-  const auto section = [](const std::string& text) { return text.empty() ? "" : text + "\n"; };
-  std::cout << table_text(comparison) << "\n"
-            << section(remarks_text(comparison)) << samples_text(comparison) << promises_text(comparison) << std::flush;
-  write(csv, csv_text(comparison));
-  const std::optional<std::string> drawing = draw_picture(comparison, options.out);
-  if (drawing && options.terminal) {
+  // The table comes even where gnuplot fails.
+  std::optional<std::string> drawing, on_terminal;
+  std::optional<Failure> problem;
+  try {
+    drawing = draw_picture(comparison, options.out);
     const TerminalSize size = terminal_size();
-    std::cout << "\n" << draw_text(comparison, size.columns, size.rows - 1).value_or("") << "\n";
+    if (options.terminal) on_terminal = draw_text(comparison, size.columns, size.rows - 1);
+  } catch (const Failure& failure) {
+    problem = failure;
   }
+  const auto section = [](const std::string& text) { return text.empty() ? "" : text + "\n"; };
+  std::cout << section(on_terminal.value_or("")) << section(table_text(comparison)) << section(remarks_text(comparison))
+            << samples_text(comparison) << promises_text(comparison) << std::flush;
+  write(csv, csv_text(comparison));
+  if (problem) throw *problem;
   if (drawing) write(picture, *drawing);
   std::cout << (drawing ? "wrote " + options.out + " and " : "gnuplot is not installed: no picture; wrote ")
             << options.csv << std::endl;

@@ -350,7 +350,7 @@ std::string text_script(const Comparison& comparison, int columns, int rows) {
          << curves.unit.label << "'\n";
   std::vector<std::string> losses, differences;
   for (std::size_t g = 0; g < comparison.groups.size(); g++) {
-    const std::string title = " title " + quoted(comparison.groups[g].label);
+    const std::string title = " lt " + std::to_string(g + 1) + " title " + quoted(comparison.groups[g].label);
     losses.push_back("$" + name_of("val", g) + " using 1:2 with linespoints" + title);
     if (g > 0) differences.push_back("$" + name_of("difference", g) + " using 1:2 with linespoints" + title);
   }
