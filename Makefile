@@ -53,7 +53,7 @@ instantiations_of = $(foreach name,$(1),$(INSTANTIATIONS:%.cpp=$(BUILD)/$(name)/
 # `make help` prints the lines that start with two hashes.
 
 ## Target                What it does                                                                 on 2 cores
-## make, make all        train, evaluate, sample for softmax, and prepare, compare
+## make all              what make alone does: train, evaluate, sample for softmax, and prepare, compare
 ## make NORMALIZER=x     the same for another normalizer, in build/x; several in quotes
 .PHONY: all
 all: $(call programs_of,$(NORMALIZER))
@@ -104,7 +104,8 @@ test-all:
 	  /^[0-9]+ passed, [0-9]+ failed$$/ { missing--; passed += $$1; failed += $$3 } \
 	  END { print passed + 0 " passed, " failed + missing " failed"; exit failed + missing > 0 }' - $(BUILD)/test-all.log
 
-## make format           formats every source with clang-format; make format-check only looks
+## make format           formats every source with clang-format
+## make format-check     fails where that would change something
 .PHONY: format format-check
 CLANG_FORMAT ?= clang-format
 SOURCES = $(shell find data kernels model tests train -name '*.h' -o -name '*.cpp' -o -name '*.cu')
