@@ -8,6 +8,10 @@
 #include "model/activations.h"
 #include "model/parameters.h"
 
+// Called for every layer with the gradient of its attention output, (B,T,C): the trainer's attention record starts
+// there.
+using AttentionObserver = std::function<void(int layer, const float* dattention)>;
+
 // Adds to the gradients `dp` the derivative of scale * (sum of a.losses), after a forward of the same tokens and
 // targets. Overwrites a.logits and the gradients in `a`.
 template <class N>

@@ -1,0 +1,77 @@
+// evaluate: the loss of a trained model on a whole split, at any length, in total or by position.
+#include "train/evaluation.h"
+
+#include <cstdio>
+#include <filesystem>
+
+#include "data/dataset.h"
+#include "train/build_info.h"
+#include "train/command_line.h"
+#include "train/threads.h"
+#include "train/trained_model.h"
+
+namespace {
+
+struct Options {
+  std::string checkpoint, data, split = "val";
+  int seq_len = 0, batch_size = 8, threads = 0;
+  double rope_theta_scale = 1;
+  bool by_position = false;
+};
+
+int run(int argc, char** argv) {
+  Options options;
+  CommandLine line("evaluate", std::string("loss of a model trained with ") + kSelectedName);
+  line.add("checkpoint", options.checkpoint, "step folder, or a run, of which the newest intact checkpoint counts")
+      .required();
+  line.add("data", options.data, "folder of token files, or one token file").required();
+  line.add("split", options.split, "train, val or test", one_of({"train", "val", "test"}));
+  line.add("seq-len", options.seq_len, "tokens the model sees at once; 0: as in training", non_negative<int>());
+  line.add("batch-size", options.batch_size, "windows evaluated at once; changes memory, not the loss",
+           positive<int>());
+  line.add("rope-theta-scale", options.rope_theta_scale, "multiplies the RoPE base", positive<double>());
+  line.add("by-position", options.by_position, "also the mean loss of every position, as CSV");
+  line.add("threads", options.threads, "0: as many as there are cores", non_negative<int>());
+  line.parse(argc, argv);
+
+  TrainedModel model(options.checkpoint, "evaluate");
+  if (options.rope_theta_scale != 1 && model.config.position != Position::kRope)
+    throw Error("--rope-theta-scale is given, but the model has positions " +
+                std::string(position_name(model.config.position)) + "; it is for rope alone");
+  model.config.rope_theta *= options.rope_theta_scale;
+  const bool folder = std::filesystem::is_directory(options.data);
+  const std::string vocabulary = "the vocabulary of checkpoint '" + model.path + "'";
+  Dataset data = folder ? load_dataset(options.data, model.config.V, vocabulary)
+                        : load_token_file(options.data, model.config.V, vocabulary);
+  const TokenStream& stream = data.split(folder ? options.split : "val");
+  if (stream.size() < 2)
+    throw Error("'" + stream.name() + "' holds one token; a loss needs at least two, one to start from");
+
+  const ThreadCount threads = set_threads(options.threads);
+  const size_t T = options.seq_len > 0 ? options.seq_len : model.config.T;
+  model.load(options.batch_size, T, threads.threads);
+  const Evaluation result =
+      evaluate<SelectedNormalizer>(model.config, model.p, model.a, stream, options.batch_size, T, UINT64_MAX);
+
+  print_fact("normalizer", std::string(kSelectedName) + ", attnorm " + version_text());
+  print_fact("checkpoint", model.path);
+  print_fact("data", stream.name());
+  print_fact("tokens", with_commas(result.tokens) + ", in windows of " + with_commas(T));
+  std::printf("%-12s %.6f nats per token\n", "loss", result.loss());
+  const double bytes =
+      data.tokenizer == "bytes" ? double(stream.size()) : double(folder ? data.bytes_in(options.split) : 0);
+  if (bytes > 0) std::printf("%-12s %.6f bits per byte\n", "", result.bits_per_byte(bytes));
+  if (options.by_position) {
+    std::printf("\nposition,loss_nats,tokens\n");
+    for (size_t t = 0; t < T && result.tokens_by_position[t] > 0; t++)
+      std::printf("%zu,%.6f,%llu\n", t + 1, result.nats_by_position[t] / double(result.tokens_by_position[t]),
+                  (unsigned long long)result.tokens_by_position[t]);
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run_program("evaluate", [&] { return run(argc, argv); });
+}

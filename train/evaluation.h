@@ -1,0 +1,47 @@
+// The loss of a model on a stream of tokens: every token but the first is predicted exactly once.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "data/token_file.h"
+#include "model/forward.h"
+
+struct Evaluation {
+  double nats = 0;                           // total over the predicted tokens
+  uint64_t tokens = 0;                       // predicted
+  std::vector<double> nats_by_position;      // (T) totals over the windows
+  std::vector<uint64_t> tokens_by_position;  // (T)
+
+  double loss() const { return nats / double(tokens); }
+  // `bytes` of text behind the tokens.
+  double bits_per_byte(double bytes) const { return nats / 0.6931471805599453 / bytes; }
+};
+
+// Windows start at 0, T, 2T, ...; the last is shorter. B windows at a time, in activations made for B x T; the result
+// does not depend on B. At most `limit` tokens are predicted, from the start of the stream (which has at least two).
+template <class N>
+Evaluation evaluate(const Config& config, const Parameters& p, Activations& a, const TokenStream& stream, size_t B,
+                    size_t T, uint64_t limit) {
+  Evaluation result;
+  result.tokens = std::min(stream.size() - 1, limit);
+  result.nats_by_position.resize(T);
+  result.tokens_by_position.resize(T);
+  std::vector<int32_t> inputs(B * T), targets(B * T);
+  for (uint64_t begin = 0; begin < result.tokens;) {
+    const uint64_t left = result.tokens - begin;
+    const size_t length = size_t(std::min<uint64_t>(T, left));
+    const size_t rows = size_t(std::clamp<uint64_t>(left / length, 1, B));
+    stream.copy(begin, rows * length, inputs.data());
+    stream.copy(begin + 1, rows * length, targets.data());
+    forward<N>(config, p, a, inputs.data(), targets.data(), rows, length);
+    for (size_t i = 0; i < rows * length; i++) {
+      result.nats += a.losses[i];
+      result.nats_by_position[i % length] += a.losses[i];
+      result.tokens_by_position[i % length]++;
+    }
+    begin += rows * length;
+  }
+  return result;
+}

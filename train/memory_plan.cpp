@@ -1,0 +1,49 @@
+#include "train/memory_plan.h"
+
+#include <algorithm>
+
+#include "data/error.h"
+#include "kernels/attention.h"
+#include "kernels/matmul.h"
+#include "model/activations.h"
+#include "model/parameters.h"
+#include "train/memory.h"
+
+MemoryPlan plan_memory(const Config& config, int row_words, size_t B, size_t T, bool training, int threads) {
+  MemoryPlan plan;
+  plan.parameters = parameter_floats(config) * sizeof(float);
+  plan.activations = activation_floats(config, row_words, B, T, training) * sizeof(float);
+  plan.workspace = std::max(cpu::attention_scratch_floats(T, config.HS()), cpu::matmul_scratch_floats()) *
+                   sizeof(float) * size_t(threads);
+  if (training) {
+    plan.gradients = plan.parameters;
+    plan.optimizer = 2 * plan.parameters;
+  }
+  return plan;
+}
+
+nlohmann::ordered_json plan_to_json(const MemoryPlan& plan) {
+  return {{"parameters", plan.parameters},   {"gradients", plan.gradients}, {"optimizer", plan.optimizer},
+          {"activations", plan.activations}, {"workspace", plan.workspace}, {"total", plan.total()}};
+}
+
+std::string plan_text(const MemoryPlan& plan) {
+  std::string text = format_bytes(plan.total()) + " = " + format_bytes(plan.parameters) + " parameters";
+  if (plan.gradients) text += " + " + format_bytes(plan.gradients) + " gradients";
+  if (plan.optimizer) text += " + " + format_bytes(plan.optimizer) + " optimizer";
+  return text + " + " + format_bytes(plan.activations) + " activations + " + format_bytes(plan.workspace) +
+         " workspace";
+}
+
+void require_memory(const Config& config, int row_words, size_t B, size_t T, bool training, int threads,
+                    size_t available) {
+  auto need = [&](size_t batch) { return plan_memory(config, row_words, batch, T, training, threads).total(); };
+  if (need(B) <= available) return;
+  size_t fits = 0;
+  for (size_t step = B; step > 0; step /= 2)  // the largest batch below B, bit by bit
+    while (fits + step < B && need(fits + step) <= available) fits += step;
+  throw Error("--batch-size " + std::to_string(B) + " with sequences of " + std::to_string(T) + " tokens needs " +
+              format_bytes(need(B)) + " of memory, and " + format_bytes(available) + " are free; " +
+              (fits > 0 ? "--batch-size " + std::to_string(fits) + " fits (--grad-accum keeps the tokens per update)"
+                        : "not even --batch-size 1 fits: reduce --layers, --channels or --seq-len"));
+}
