@@ -42,11 +42,11 @@ std::string version_text() {
 
 #if defined(__x86_64__) || defined(__i386__)
 
-#define REQUIRE(feature, name)                                                                                  \
-  if (!__builtin_cpu_supports(feature))                                                                         \
-  return "this program was compiled for a CPU with " name                                                       \
-         ", which this one lacks; rebuild it on this machine with 'make', or with 'make PORTABLE=1' for every " \
-         "x86-64 CPU since 2013"
+#define REQUIRE(feature, name)                                                                                    \
+  if (!__builtin_cpu_supports(feature))                                                                           \
+  return "this program was compiled for a CPU with " name                                                         \
+         ", which this one lacks; rebuild it with 'make' on this machine, or with 'make PORTABLE=1' for any CPU " \
+         "with AVX2"
 
 // Only compares and string literals: see build_info.h.
 const char* cpu_problem() {

@@ -70,10 +70,11 @@ inline int run_program(const char* name, const std::function<int()>& body) {
 
 // ---------------------------------------------------------------------------------------------- values and checks
 
-// The shortest decimal text that strtod reads back as exactly `value`.
+// The shortest decimal text that strtod reads back as exactly `value`; without an exponent from 1 to below 10^15.
 inline std::string shortest_text(double value) {
   char text[40];
-  for (int digits = 1; digits <= 17; digits++) {
+  int digits = std::abs(value) >= 1 && std::abs(value) < 1e15 ? 1 + int(std::log10(std::abs(value))) : 1;
+  for (; digits <= 17; digits++) {
     std::snprintf(text, sizeof text, "%.*g", digits, value);
     if (std::strtod(text, nullptr) == value) break;
   }
@@ -117,14 +118,25 @@ bool read_value(const std::string& text, T& value) {
 // What an option may be: a test and the words for it, which follow "it must be".
 template <class T>
 struct Allowed {
-  std::function<bool(const T&)> test;  // empty: every value of the type
+  std::function<bool(const T&)> test;  // null: every value of the type
   std::string words;
+  std::vector<std::string> names = {};  // where only these are allowed: the message suggests the nearest
 };
 
 template <class T>
 requires std::is_integral_v<T> Allowed<T> between(T low, T high) {
   std::string words = "an integer from " + std::to_string(low) + " to " + std::to_string(high);
   return {[low, high](const T& value) { return low <= value && value <= high; }, words};
+}
+// Every value of T.
+template <class T>
+Allowed<T> anything() {
+  if constexpr (std::is_same_v<T, bool>)
+    return {nullptr, "true or false"};
+  else if constexpr (std::is_integral_v<T>)
+    return between<T>(std::numeric_limits<T>::min(), std::numeric_limits<T>::max());
+  else
+    return {nullptr, std::is_floating_point_v<T> ? "a number" : "text"};
 }
 template <class T>
 Allowed<T> positive() {
@@ -176,7 +188,7 @@ inline std::string list_of(const std::vector<std::string>& words, const char* la
 }
 inline Allowed<std::string> one_of(const std::vector<std::string>& names) {
   auto test = [names](const std::string& value) { return std::find(names.begin(), names.end(), value) != names.end(); };
-  return {test, list_of(names)};
+  return {test, list_of(names), names};
 }
 
 // The candidate with the fewest insertions, deletions, substitutions and swaps of neighbours from `word`, "" where even
@@ -211,6 +223,16 @@ inline Error bad_value(const std::string& where, const std::string& value, const
 
 // ---------------------------------------------------------------------------------------------- the command line
 
+// A text as a --config file holds it, so that reading it back gives the same text whatever it contains.
+inline std::string config_text(const std::string& text) {
+  std::string quoted = "\"";
+  for (char c : text) {
+    if (c == '"' || c == '\\') quoted += '\\';
+    quoted += c == '\n' ? std::string("\\n") : std::string(1, c);
+  }
+  return quoted + '"';
+}
+
 class CommandLine {
  public:
   // One option, as returned by add().
@@ -225,6 +247,11 @@ class CommandLine {
       cli_->configurable(false);
       return *this;
     }
+    // The heading of --help under which the option stands.
+    Option& group(const std::string& heading) {
+      cli_->group(heading);
+      return *this;
+    }
     // What --help shows as the default where the default depends on other options.
     Option& default_text(const std::string& text) {
       cli_->default_str(text);
@@ -234,11 +261,12 @@ class CommandLine {
    private:
     friend class CommandLine;
     CLI::Option* cli_ = nullptr;
-    std::string name_;      // as the user writes it: "--lr", or "RUN" for words without a name
-    std::string key_;       // "lr", as in a --config file
-    std::string allowed_;   // follows "it must be"
-    bool is_list_ = false;  // takes several words
-    bool is_flag_ = false;  // takes none
+    std::string name_;                // as the user writes it: "--lr", or "RUN" for words without a name
+    std::string key_;                 // "lr", as in a --config file
+    std::string allowed_;             // follows "it must be"
+    std::vector<std::string> names_;  // Allowed::names
+    bool is_list_ = false;            // takes several words
+    bool is_flag_ = false;            // takes none
     bool required_ = false;
     bool from_config_ = false;
     std::function<bool(const std::vector<std::string>&)> assign_;  // false where a word is not allowed
@@ -252,13 +280,14 @@ class CommandLine {
 
   // --name VALUE. `value` must outlive parse(); the text of `help` starts with a small letter and has no full stop.
   template <class T>
-  Option& add(const std::string& name, T& value, const std::string& help, Allowed<T> allowed = {}) {
+  Option& add(const std::string& name, T& value, const std::string& help, Allowed<T> allowed = anything<T>()) {
     return add_option("--" + name, name, value, help, std::move(allowed));
   }
 
   // Words without an option's name, such as the runs of `compare RUN...`; shown as NAME in the help.
   template <class T>
-  Option& add_positional(const std::string& name, T& value, const std::string& help, Allowed<T> allowed = {}) {
+  Option& add_positional(const std::string& name, T& value, const std::string& help,
+                         Allowed<T> allowed = anything<T>()) {
     return add_option(name, name, value, help, std::move(allowed));
   }
 
@@ -305,13 +334,17 @@ class CommandLine {
     }
   }
   void assign() {
-    for (const auto& option : options_)
-      if (option->cli_->count() > 0 && !option->assign_(option->cli_->results()))
-        throw bad_value(where(*option), text_of(option->cli_->results()), option->allowed_);
+    for (const auto& option : options_) {
+      if (option->cli_->count() == 0 || option->assign_(option->cli_->results())) continue;
+      std::string text = text_of(option->cli_->results());
+      std::string closest = nearest(text, option->names_);
+      throw bad_value(where(*option), text, option->allowed_ + (closest.empty() ? "" : "; the nearest is " + closest));
+    }
   }
 
   // Whether the command line or the --config file gives the option.
   bool given(const std::string& name) const { return find(name).cli_->count() > 0; }
+  bool given_by_config(const std::string& name) const { return find(name).from_config_; }
   std::string given_text(const std::string& name) const { return text_of(find(name).cli_->results()); }
 
   // The option as the user wrote it, for messages: "--lr", or "lr in FILE".
@@ -342,7 +375,8 @@ class CommandLine {
     }
 
    private:
-    // False for an empty line and a comment. A value is plain words up to a comment, or "quoted" with \" and \\ inside.
+    // False for an empty line and a comment. A value is plain words up to a comment, or in quotes as
+    // config_text() writes it.
     static bool split_line(const std::string& line, const std::string& place, CLI::ConfigItem& item) {
       const char* blank = " \t\r";
       size_t start = line.find_first_not_of(blank);
@@ -354,8 +388,11 @@ class CommandLine {
       std::string value;
       size_t i = std::min(line.find_first_not_of(blank, equals + 1), line.size());
       if (i < line.size() && line[i] == '"') {
-        for (i++; i < line.size() && line[i] != '"'; i++)
-          value += line[i] == '\\' && i + 1 < line.size() ? line[++i] : line[i];
+        for (i++; i < line.size() && line[i] != '"'; i++) {
+          bool escaped = line[i] == '\\' && i + 1 < line.size();
+          if (escaped) i++;
+          value += escaped && line[i] == 'n' ? '\n' : line[i];
+        }
         size_t rest = line.find_first_not_of(blank, i + 1);
         if (i >= line.size() || (rest != std::string::npos && line[rest] != '#' && line[rest] != ';'))
           throw Error(place + " gives " + item.name + " a value with an unclosed or inner quote; write \"...\"");
@@ -380,7 +417,8 @@ class CommandLine {
     Option& option = *options_.back();
     option.name_ = name;
     option.key_ = key;
-    option.allowed_ = allowed.words.empty() ? any<T>() : allowed.words;
+    option.allowed_ = allowed.words;
+    option.names_ = allowed.names;
     option.is_flag_ = std::is_same_v<T, bool>;
     option.is_list_ = std::is_same_v<T, std::vector<std::string>>;
     option.cli_ = option.is_flag_ ? app_.add_flag(name) : app_.add_option(name);
@@ -404,17 +442,6 @@ class CommandLine {
   template <class T>
   static const char* kind() {
     return std::is_integral_v<T> ? "INTEGER" : std::is_floating_point_v<T> ? "NUMBER" : "TEXT";
-  }
-
-  // What a value without a check of its own must be.
-  template <class T>
-  static std::string any() {
-    if constexpr (std::is_same_v<T, bool>)
-      return "true or false";
-    else if constexpr (std::is_integral_v<T>)
-      return between<T>(std::numeric_limits<T>::min(), std::numeric_limits<T>::max()).words;
-    else
-      return std::is_floating_point_v<T> ? "a number" : "text";
   }
 
   static std::string times(size_t count) { return count == 2 ? "twice" : std::to_string(count) + " times"; }
