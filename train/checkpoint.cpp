@@ -83,12 +83,12 @@ class Members {
   }
 
   uint64_t natural(const char* key) const {
-    if (!at(key).is_number_unsigned()) throw bad(key, "an integer of at least 0");
+    if (!is_natural(at(key))) throw bad(key, "an integer of at least 0");
     return at(key).get<uint64_t>();
   }
 
   int positive_int(const char* key) const {
-    if (!at(key).is_number_unsigned() || at(key).get<uint64_t>() < 1 || at(key).get<uint64_t>() > INT_MAX)
+    if (!is_natural(at(key)) || at(key).get<uint64_t>() < 1 || at(key).get<uint64_t>() > INT_MAX)
       throw bad(key, "an integer between 1 and " + std::to_string(INT_MAX));
     return at(key).get<int>();
   }

@@ -40,7 +40,7 @@ uint64_t dtype_bytes(const std::string& name) {
 
 // The value as an unsigned number. JSON numbers like 4.0, 1e3 or -1 are none.
 uint64_t natural(const Json& value, const std::string& what) {
-  if (!value.is_number_unsigned()) throw Error(what + " is " + shown(value) + "; it must be an integer of at least 0");
+  if (!is_natural(value)) throw Error(what + " is " + shown(value) + "; it must be an integer of at least 0");
   return value.get<uint64_t>();
 }
 

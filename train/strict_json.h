@@ -2,6 +2,7 @@
 // (nlohmann-json would keep the last), no nesting deeper than any file of ours.
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
@@ -25,6 +26,12 @@ template <class Json>
 std::string shown(const Json& value) {
   std::string text = value.dump(-1, ' ', true, Json::error_handler_t::replace);
   return text.size() > 80 ? text.substr(0, 77) + "..." : text;
+}
+
+// An integer of at least 0, whichever way the library holds it.
+template <class Json>
+bool is_natural(const Json& value) {
+  return value.is_number_unsigned() || (value.is_number_integer() && value.template get<int64_t>() >= 0);
 }
 
 // Json is nlohmann::json or nlohmann::ordered_json; `where` begins every message, "'RUN/config.json'".
