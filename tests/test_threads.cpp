@@ -78,7 +78,7 @@ TEST_CASE("the tightest CPU quota of both cgroup versions counts", "[core][threa
   }
   SECTION("version 1, in a container that sees its own group as the mount point") {
     FakeMachine machine;
-    machine.set("/proc/self/cgroup", "5:cpuset:/x\n4:cpu,cpuacct:/docker/123\n0::/\n");
+    machine.set("/proc/self/cgroup", "5:cpuset:/x\n4:cpuacct,cpu:/docker/123\n0::/\n");
     machine.set("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n");
     machine.set("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
     CHECK(cpu_quota(machine.root()) == 0);

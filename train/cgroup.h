@@ -24,7 +24,8 @@ inline std::vector<std::string> cgroup_folders(const std::string& controller, co
   for (std::string line; std::getline(lines, line);) {  // "4:cpu,cpuacct:/a/b" (version 1) or "0::/a/b" (version 2)
     size_t first = line.find(':'), second = line.find(':', first + 1);
     if (second == std::string::npos) continue;
-    std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    std::string controllers = ",";
+    controllers.append(line, first + 1, second - first - 1).append(",");
     bool version_2 = controllers == ",,";
     if (!version_2 && controllers.find("," + controller + ",") == std::string::npos) continue;
     std::string mount = root + "/sys/fs/cgroup" + (version_2 ? "" : "/" + controller);
