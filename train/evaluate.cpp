@@ -73,5 +73,6 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  let_waiting_threads_sleep(argv);
   return run_program("evaluate", [&] { return run(argc, argv); });
 }

@@ -17,6 +17,7 @@
 #endif
 #ifdef __linux__
 #include <sched.h>
+#include <unistd.h>
 #endif
 #ifdef __APPLE__
 #include <sys/sysctl.h>
@@ -115,5 +116,17 @@ ThreadCount set_threads(int asked) {
 #else
   std::string wanted = choice.threads > 1 ? "; it would use " + std::to_string(choice.threads) : "";
   return {1, "BUILT WITHOUT OpenMP, SO ONE CORE ONLY" + wanted + "; install OpenMP for this compiler and rebuild"};
+#endif
+}
+
+void let_waiting_threads_sleep([[maybe_unused]] char** argv) {
+#if defined(_OPENMP) && defined(__linux__)
+  if (std::getenv("OMP_WAIT_POLICY") || std::getenv("GOMP_SPINCOUNT")) return;
+#if defined(__clang__)
+  kmp_set_blocktime(0);
+#else
+  setenv("GOMP_SPINCOUNT", "2000", 1);  // some ten microseconds: the pause between two kernels
+  execv("/proc/self/exe", argv);         // returns only if it failed: then threads spin, slower but right
+#endif
 #endif
 }

@@ -17,6 +17,12 @@ struct ThreadCount {
 // Error where OMP_NUM_THREADS is no number. Built without OpenMP the answer is 1.
 ThreadCount set_threads(int asked);
 
+// Makes threads that wait for work sleep after some microseconds. By default they spin, for milliseconds (libgomp) or
+// more (libomp); where another process wants a core, spinning takes from it what the working thread needs: training ran
+// 5 times slower beside a compiler. libgomp reads its environment before main, so the program is started again, once,
+// with the variable set; call this first in main. OMP_WAIT_POLICY or GOMP_SPINCOUNT in the environment go before it.
+void let_waiting_threads_sleep(char** argv);
+
 // The parts, each testable alone. Paths are read below `root`, "" on a real machine.
 
 // The rule above. `environment` is OMP_NUM_THREADS or null; `quota` is in cores, 0 for none.

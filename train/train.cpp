@@ -4,7 +4,9 @@
 #include "train/command_line.h"
 #include "train/loop.h"
 #include "train/options.h"
+#include "train/threads.h"
 
 int main(int argc, char** argv) {
+  let_waiting_threads_sleep(argv);
   return run_program("train", [&] { return run_training(parse_train_options(argc, argv, kSelectedName)); });
 }
