@@ -39,9 +39,10 @@ inline double uniform(uint32_t high, uint32_t low) {
   return (double(bits) + 0.5) * 0x1p-52;
 }
 
-// Element `index` of an endless stream of standard normal numbers: Box-Muller on the four words of counter index / 2.
-inline double standard_normal(const Philox& stream, uint64_t index) {
-  auto x = stream(index / 2);
+// Element `index` of an endless stream of standard normal numbers: Box-Muller on the four words of counter (index / 2,
+// high).
+inline double standard_normal(const Philox& stream, uint64_t index, uint64_t high = 0) {
+  auto x = stream(index / 2, high);
   double radius = std::sqrt(-2 * std::log(uniform(x[0], x[1])));
   double angle = 6.283185307179586 * uniform(x[2], x[3]);
   return radius * (index % 2 == 0 ? std::cos(angle) : std::sin(angle));

@@ -97,7 +97,7 @@ void init_parameters(const Config& config, float* block, unsigned long long seed
       switch (tensor.init) {
         case Init::kNormal:
         case Init::kResidual:
-          x[i] = float(sd * standard_normal(stream, i));
+          x[i] = float(sd * standard_normal(stream, i, seed >> 32));
           break;
         case Init::kZero:
           x[i] = 0;

@@ -55,7 +55,8 @@ size_t parameter_count(const Config& config);
 Parameters view_parameters(const Config& config, float* block);
 
 // Overwrites the block with initial values. Every number depends on the seed, the name of its tensor and its index
-// there alone, so that another normalizer, an untied head or another position encoding changes no other tensor.
+// there alone, so that another normalizer, an untied head or another position encoding changes no other tensor: Philox
+// with the key (low half of the seed, FNV-1a of the name) and the counter (index / 2, high half of the seed).
 //   scale: initial value of the normalizer's learned scale
 void init_parameters(const Config& config, float* block, unsigned long long seed, double scale);
 
