@@ -16,6 +16,7 @@
 #include "data/atomic_file.h"
 #include "data/error.h"
 #include "data/sha256.h"
+#include "data/tokens_json.h"
 #include "kernels/normalizer/normalizer.h"
 #include "model/parameters.h"
 #include "train/safetensors.h"
@@ -238,38 +239,30 @@ bool is_stale(const std::string& name) {
   return name.ends_with(".tmp") && parse_step(name.substr(0, name.size() - 4), &step);
 }
 
-std::vector<std::string> names_in(const std::string& folder) {
-  std::vector<std::string> names;
-  std::error_code problem;
-  for (fs::directory_iterator entry(folder, problem), end; !problem && entry != end; entry.increment(problem))
-    names.push_back(entry->path().filename().string());
-  if (problem) throw Error("folder '" + folder + "' cannot be read: " + problem.message());
-  return names;
-}
-
 // Steps of the checkpoints in RUN/checkpoints, the newest first.
 std::vector<uint64_t> steps_in(const std::string& checkpoints) {
   std::vector<uint64_t> steps;
   uint64_t step;
-  for (const std::string& name : names_in(checkpoints))
+  for (const std::string& name : file_names(checkpoints))
     if (parse_step(name, &step)) steps.push_back(step);
   std::sort(steps.rbegin(), steps.rend());
   return steps;
 }
 
 void remove_stale(const std::string& checkpoints) {
-  for (const std::string& name : names_in(checkpoints))
+  for (const std::string& name : file_names(checkpoints))
     if (is_stale(name)) remove_folder(in(checkpoints, name));
 }
 
 // Gives the finished folder its name. A folder that has it already trades places with the finished one where the system
 // can do that in one step, so that at no moment both are gone.
 void put_in_place(const std::string& finished, const std::string& target) {
+  if (exists(target)) {
 #ifdef RENAME_EXCHANGE
-  if (exists(target) && renameat2(AT_FDCWD, finished.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) == 0)
-    return remove_folder(finished);
+    if (renameat2(AT_FDCWD, finished.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) == 0) return;
 #endif
-  remove_folder(target);
+    remove_folder(target);
+  }
   if (std::rename(finished.c_str(), target.c_str()) != 0) fail(target, "put in place", last_error());
 }
 
@@ -517,6 +510,7 @@ std::string write_checkpoint(const std::string& run, const Config& config, const
     sync_folder(temporary);
     put_in_place(temporary, folder);
     sync_folder(checkpoints);
+    remove_folder(temporary);  // the one that was replaced, if any
     if (keep > 0) remove_old(checkpoints, state.step, keep);
   } catch (const std::runtime_error& error) {  // an Error too: here it is not the user who did something wrong
     std::error_code ignored;
