@@ -10,22 +10,6 @@
 
 namespace reference {
 
-// The maps of attention, for those who want to look at them: each (B,NH,T,T), entry [b, h, t, j], 0 where j > t; or
-// null.
-template <class Real>
-struct AttentionMaps {
-  Real* scores = nullptr;    // z
-  Real* weights = nullptr;   // a = N(z)
-  Real* dweights = nullptr;  // g = dL/da
-  Real* dscores = nullptr;   // dz = dL/dz
-
-  // Writes the n = t + 1 entries of a query's row and zeros after them.
-  static void set_row(Real* map, const std::vector<Real>& values, size_t row, size_t t, size_t T) {
-    if (!map) return;
-    for (size_t j = 0; j < T; j++) map[row * T + j] = j <= t ? values[j] : Real(0);
-  }
-};
-
 // The learned scalars of head h; those of all heads lie in theta (N::params, NH).
 template <class N, class Real>
 std::vector<Real> theta_of_head(const Real* theta, size_t h, size_t NH) {
@@ -46,10 +30,10 @@ void attention_scores(Real* z, const Real* qkv, Real slope, size_t t, size_t h, 
   }
 }
 
-// Overwrites out, and `scores` and `weights` of maps.
+// Overwrites out.
 template <class N, class Real>
 void attention_forward(Real* out, const Real* qkv, const Real* theta, const Real* slopes, size_t B, size_t T, size_t C,
-                       size_t NH, const AttentionMaps<Real>& maps = {}) {
+                       size_t NH) {
   size_t HS = C / NH;
   std::vector<Real> z(T), a(T);
   for (size_t b = 0; b < B; b++)
@@ -70,19 +54,14 @@ void attention_forward(Real* out, const Real* qkv, const Real* theta, const Real
           const Real* v = qkv_b + j * 3 * C + 2 * C + h * HS;
           for (size_t i = 0; i < HS; i++) out_bth[i] += a[j] * v[i];
         }
-
-        size_t row = (b * NH + h) * T + t;
-        maps.set_row(maps.scores, z, row, t, T);
-        maps.set_row(maps.weights, a, row, t, T);
       }
     }
 }
 
-// Overwrites dqkv, and all of maps; adds to dtheta.
+// Overwrites dqkv; adds to dtheta.
 template <class N, class Real>
 void attention_backward(Real* dqkv, Real* dtheta, const Real* dout, const Real* qkv, const Real* theta,
-                        const Real* slopes, size_t B, size_t T, size_t C, size_t NH,
-                        const AttentionMaps<Real>& maps = {}) {
+                        const Real* slopes, size_t B, size_t T, size_t C, size_t NH) {
   size_t HS = C / NH;
   std::vector<Real> z(T), a(T), g(T), dz(T), dtheta_h(N::params);
   for (size_t i = 0; i < B * T * 3 * C; i++) dqkv[i] = 0;
@@ -120,12 +99,6 @@ void attention_backward(Real* dqkv, Real* dtheta, const Real* dout, const Real* 
             dqkv_b[k + i] += dz[j] / std::sqrt(Real(HS)) * qkv_b[q + i];
           }
         }
-
-        size_t map_row = (b * NH + h) * T + t;
-        maps.set_row(maps.scores, z, map_row, t, T);
-        maps.set_row(maps.weights, a, map_row, t, T);
-        maps.set_row(maps.dweights, g, map_row, t, T);
-        maps.set_row(maps.dscores, dz, map_row, t, T);
       }
     }
 }

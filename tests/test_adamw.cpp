@@ -1,0 +1,125 @@
+// AdamW, and the checks of whole tensors.
+#include "kernels/adamw.h"
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "kernels/check.h"
+#include "kernels/reference/adamw.h"
+#include "tests/catch.h"
+#include "tests/compare.h"
+
+namespace {
+
+// Update number k (1, 2, ...) with a rate and a decay large enough to be seen.
+AdamW step_number(int k, float grad_scale = 1) {
+  const float beta1 = 0.9f, beta2 = 0.95f;
+  return {0.01f, beta1, beta2, 0.1f, 1 - std::pow(beta1, float(k)), 1 - std::pow(beta2, float(k)), grad_scale};
+}
+
+// Parameters, their moments, and a gradient that differs from step to step.
+template <class Real>
+struct State {
+  std::vector<Real> param, grad, m, v;
+
+  explicit State(size_t n) : m(n), v(n) {
+    auto start = random_vector("param", n);
+    param.assign(start.begin(), start.end());
+  }
+  void set_gradient(int k) {
+    auto g = random_vector("gradient " + std::to_string(k), param.size());
+    grad.assign(g.begin(), g.end());
+  }
+};
+
+State<float> five_steps(size_t n) {
+  State<float> x(n);
+  for (int k = 1; k <= 5; k++) {
+    x.set_gradient(k);
+    cpu::adamw_update(x.param.data(), x.grad.data(), x.m.data(), x.v.data(), n, step_number(k, 0.5f));
+  }
+  return x;
+}
+
+}  // namespace
+
+TEST_CASE("adamw agrees with the reference over five updates", "[core][adamw]") {
+  for (size_t n : {1, 7, 50, 64, 9001}) {
+    INFO("n " << n);
+    State<float> got = five_steps(n);
+    State<double> expected(n);
+    for (int k = 1; k <= 5; k++) {
+      expected.set_gradient(k);
+      reference::adamw_update(expected.param.data(), expected.grad.data(), expected.m.data(), expected.v.data(), n,
+                              step_number(k, 0.5f));
+    }
+    CHECK(compare(got.param, expected.param, kFp32));
+    CHECK(compare(got.m, expected.m, kFp32));
+    CHECK(compare(got.v, expected.v, kFp32));
+    CHECK(got.grad == std::vector<float>(n, 0));
+  }
+}
+
+TEST_CASE("the first update of adamw moves by lr against the gradient, and decays by lr decay", "[core][adamw]") {
+  for (float scale : {1e-3f, 1.0f, 1e3f}) {
+    State<float> x(1);
+    x.param = {2};
+    x.grad = {scale};
+    cpu::adamw_update(x.param.data(), x.grad.data(), x.m.data(), x.v.data(), 1, step_number(1));
+    CHECK(x.param[0] == Approx(2 * (1 - 0.01 * 0.1) - 0.01).epsilon(1e-5));
+  }
+}
+
+TEST_CASE("adamw without a gradient decays only, and stays finite", "[core][adamw]") {
+  State<float> x(3);
+  x.param = {2, -1, 0};
+  x.grad = {0, 0, 0};
+  cpu::adamw_update(x.param.data(), x.grad.data(), x.m.data(), x.v.data(), 3, step_number(1));
+  CHECK(x.param[0] == Approx(2 * 0.999));
+  CHECK(x.param[1] == Approx(-0.999));
+  CHECK(x.param[2] == 0);
+}
+
+TEST_CASE("adamw gives the same bits for any number of threads", "[core][adamw]") {
+  CHECK(same_for_any_threads([&] {
+    State<float> x = five_steps(20011);
+    return joined({x.param, x.m, x.v});
+  }));
+}
+
+TEST_CASE("sum_of_squares adds up in double, the same for any number of threads", "[core][check]") {
+  for (size_t n : {0, 1, 7, 50, 100003}) {
+    INFO("n " << n);
+    auto x = to_float(random_vector("x", n));
+    long double expected = 0;
+    for (float element : x) expected += (long double)element * element;
+    CHECK(cpu::sum_of_squares(x.data(), n) == Approx(double(expected)).epsilon(1e-13));
+    CHECK(same_for_any_threads([&] {
+      double sum = cpu::sum_of_squares(x.data(), n);
+      std::vector<float> halves(2);
+      std::memcpy(halves.data(), &sum, sizeof sum);
+      return halves;
+    }));
+  }
+  std::vector<float> large(1000, 1e30f);  // the square of each is beyond float
+  CHECK(cpu::sum_of_squares(large.data(), 1000) == Approx(1e63).epsilon(1e-6));
+  large[999] = kNaN;
+  CHECK(std::isnan(cpu::sum_of_squares(large.data(), 1000)));
+  large[999] = -std::numeric_limits<float>::infinity();
+  CHECK(std::isinf(cpu::sum_of_squares(large.data(), 1000)));
+}
+
+TEST_CASE("first_nonfinite finds the first", "[core][check]") {
+  std::vector<float> x(100003, 1);
+  CHECK(cpu::first_nonfinite(x.data(), x.size()) == x.size());
+  CHECK(cpu::first_nonfinite(x.data(), 0) == 0);
+  for (float bad : {kNaN, std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
+    auto y = x;
+    y[70001] = bad;
+    CHECK(cpu::first_nonfinite(y.data(), y.size()) == 70001);
+    y[5] = bad;
+    CHECK(cpu::first_nonfinite(y.data(), y.size()) == 5);
+    CHECK(cpu::first_nonfinite(y.data(), 5) == 5);
+  }
+}

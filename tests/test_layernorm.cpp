@@ -1,0 +1,129 @@
+#include "kernels/layernorm.h"
+
+#include <vector>
+
+#include "kernels/reference/layernorm.h"
+#include "tests/catch.h"
+#include "tests/compare.h"
+
+namespace {
+
+// What a layer normalization reads, and what its gradients hold before.
+struct Inputs {
+  size_t BT, C;
+  std::vector<double> inp, weight, bias, dout, dinp, dweight, dbias;
+
+  Inputs(size_t BT, size_t C)
+      : BT(BT),
+        C(C),
+        inp(random_vector("inp", BT * C, 2, 0.5)),
+        weight(random_vector("weight", C)),
+        bias(random_vector("bias", C)),
+        dout(random_vector("dout", BT * C)),
+        dinp(random_vector("dinp", BT * C)),
+        dweight(random_vector("dweight", C)),
+        dbias(random_vector("dbias", C)) {}
+};
+
+template <class Real>
+struct Outputs {
+  std::vector<Real> out, mean, rstd, dinp, dweight, dbias;
+};
+
+Outputs<double> by_reference(const Inputs& x) {
+  Outputs<double> y{std::vector<double>(x.BT * x.C),
+                    std::vector<double>(x.BT),
+                    std::vector<double>(x.BT),
+                    x.dinp,
+                    x.dweight,
+                    x.dbias};
+  reference::layernorm_forward(y.out.data(), y.mean.data(), y.rstd.data(), x.inp.data(), x.weight.data(), x.bias.data(),
+                               x.BT, x.C);
+  reference::layernorm_backward(y.dinp.data(), y.dweight.data(), y.dbias.data(), x.dout.data(), x.inp.data(),
+                                x.weight.data(), y.mean.data(), y.rstd.data(), x.BT, x.C);
+  return y;
+}
+
+// The kernel; its backward `times` times.
+Outputs<float> by_kernel(const Inputs& x, int times = 1) {
+  Outputs<float> y{std::vector<float>(x.BT * x.C, kNaN),
+                   std::vector<float>(x.BT, kNaN),
+                   std::vector<float>(x.BT, kNaN),
+                   to_float(x.dinp),
+                   to_float(x.dweight),
+                   to_float(x.dbias)};
+  auto inp = to_float(x.inp), weight = to_float(x.weight), bias = to_float(x.bias), dout = to_float(x.dout);
+  cpu::layernorm_forward(y.out.data(), y.mean.data(), y.rstd.data(), inp.data(), weight.data(), bias.data(), x.BT, x.C);
+  for (int i = 0; i < times; i++)
+    cpu::layernorm_backward(y.dinp.data(), y.dweight.data(), y.dbias.data(), dout.data(), inp.data(), weight.data(),
+                            y.mean.data(), y.rstd.data(), x.BT, x.C);
+  return y;
+}
+
+// x - mean loses a digit where C is small and the row's elements lie close together.
+constexpr Tolerance kLayerNorm = {3e-6, 1e-5};
+
+}  // namespace
+
+TEST_CASE("layernorm agrees with the reference", "[core][layernorm]") {
+  for (size_t BT : {1, 7, 50})
+    for (size_t C : {5, 7, 31, 64, 131}) {
+      INFO("BT " << BT << ", C " << C);
+      Inputs x(BT, C);
+      auto got = by_kernel(x);
+      auto expected = by_reference(x);
+      CHECK(compare(got.out, expected.out, kLayerNorm));
+      CHECK(compare(got.mean, expected.mean, kLayerNorm));
+      CHECK(compare(got.rstd, expected.rstd, kLayerNorm));
+      CHECK(compare(got.dinp, expected.dinp, kLayerNorm));
+      CHECK(compare(got.dweight, expected.dweight, kLayerNorm));
+      CHECK(compare(got.dbias, expected.dbias, kLayerNorm));
+    }
+}
+
+TEST_CASE("layernorm of one channel, and of equal channels, is its bias", "[core][layernorm]") {
+  Inputs one(5, 1), equal(3, 7);
+  CHECK(by_kernel(one).out == std::vector<float>(5, float(one.bias[0])));
+  equal.inp.assign(3 * 7, 4);
+  equal.dinp.assign(3 * 7, 0);
+  auto got = by_kernel(equal);
+  for (size_t i = 0; i < 3 * 7; i++) CHECK(got.out[i] == float(equal.bias[i % 7]));
+  CHECK(compare(got.dinp, by_reference(equal).dinp, kLayerNorm));
+}
+
+TEST_CASE("layernorm keeps its digits far from zero", "[core][layernorm]") {
+  Inputs x(7, 64);
+  for (double& element : x.inp) element = float(element / 2 + 1000);
+  CHECK(compare(by_kernel(x).out, by_reference(x).out, {1e-4, 3e-4}));  // inp itself has 3e-5 of its deviation
+}
+
+TEST_CASE("the backward of the reference layernorm agrees with central differences", "[core][layernorm]") {
+  Inputs x(3, 7);
+  x.dinp.assign(3 * 7, 0);
+  x.dweight.assign(7, 0);
+  x.dbias.assign(7, 0);
+  auto gradients = by_reference(x);
+  auto loss = [&] { return inner_product(by_reference(x).out, x.dout); };
+  CHECK(compare(gradients.dinp, central_differences(loss, x.inp), kDifferences));
+  CHECK(compare(gradients.dweight, central_differences(loss, x.weight), kDifferences));
+  CHECK(compare(gradients.dbias, central_differences(loss, x.bias), kDifferences));
+}
+
+TEST_CASE("layernorm backward twice doubles all of its gradients: the stream's accumulates too", "[core][layernorm]") {
+  Inputs x(7, 31);
+  x.dinp.assign(x.dinp.size(), 0);
+  x.dweight.assign(x.dweight.size(), 0);
+  x.dbias.assign(x.dbias.size(), 0);
+  auto once = by_kernel(x), twice = by_kernel(x, 2);
+  CHECK(compare(twice.dinp, times_two(once.dinp), kFp32));
+  CHECK(compare(twice.dweight, times_two(once.dweight), kFp32));
+  CHECK(compare(twice.dbias, times_two(once.dbias), kFp32));
+}
+
+TEST_CASE("layernorm gives the same bits for any number of threads", "[core][layernorm]") {
+  Inputs x(130, 67);
+  CHECK(same_for_any_threads([&] {
+    auto y = by_kernel(x);
+    return joined({y.out, y.mean, y.rstd, y.dinp, y.dweight, y.dbias});
+  }));
+}
