@@ -15,16 +15,16 @@ namespace {
   throw Failure("'" + path + "' cannot be written: " + std::strerror(errno));
 }
 
-// Makes the new name in the folder durable. Some file systems do not offer it; the file itself is synced already.
-void sync_folder(const std::string& path) {
-  std::string folder = std::filesystem::path(path).parent_path().string();
-  int descriptor = open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY);
-  if (descriptor < 0) return;
-  fsync(descriptor);
-  close(descriptor);
-}
-
 }  // namespace
+
+void sync_folder(const std::string& folder) {
+  int descriptor = open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int result = descriptor < 0 ? -1 : fsync(descriptor);
+  int reason = errno;
+  if (descriptor >= 0) close(descriptor);
+  if (result != 0 && reason != EINVAL)  // EINVAL: a file system that needs no sync of folders
+    throw Failure("'" + folder + "' cannot be synced: " + std::strerror(reason));
+}
 
 AtomicFile::AtomicFile(const std::string& path)
     : path_(path), temporary_(path + ".tmp"), file_(std::fopen(temporary_.c_str(), "wb")) {
@@ -56,7 +56,7 @@ void AtomicFile::commit() {
     errno = reason;
     fail(path_);
   }
-  sync_folder(path_);
+  sync_folder(std::filesystem::path(path_).parent_path().string());
 }
 
 void write_file_atomically(const std::string& path, std::string_view content) {

@@ -27,3 +27,6 @@ class AtomicFile {
 
 // The whole content in one call.
 void write_file_atomically(const std::string& path, std::string_view content);
+
+// Makes names made, changed or removed in the folder durable ("" is the current one). Failure if the disk refuses.
+void sync_folder(const std::string& folder);

@@ -201,17 +201,6 @@ bool is_sha256(const std::string& text) {
 
 std::error_code last_error() { return {errno, std::generic_category()}; }
 
-// Makes names made or changed in the folder durable.
-void sync_folder(const std::string& folder) {
-  int descriptor = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) fail(folder, "synced", last_error());
-  int result = fsync(descriptor);
-  std::error_code reason = last_error();
-  close(descriptor);
-  if (result != 0 && reason != std::errc::invalid_argument)  // a file system that needs no sync of folders
-    fail(folder, "synced", reason);
-}
-
 void remove_folder(const std::string& folder) {
   std::error_code problem;
   fs::remove_all(folder, problem);

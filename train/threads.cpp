@@ -126,7 +126,7 @@ void let_waiting_threads_sleep([[maybe_unused]] char** argv) {
   kmp_set_blocktime(0);
 #else
   setenv("GOMP_SPINCOUNT", "2000", 1);  // some ten microseconds: the pause between two kernels
-  execv("/proc/self/exe", argv);         // returns only if it failed: then threads spin, slower but right
+  execv("/proc/self/exe", argv);        // returns only if it failed: then threads spin, slower but right
 #endif
 #endif
 }
