@@ -346,11 +346,12 @@ void check_gradient(const std::string& name) {
 // Cuts the row into parts, each of which starts from `begin` and is merged into those before it, in every pass.
 template <class N>
 void check_merge(const std::string& name, size_t parts) {
-  for (const auto& [row_name, z] : all_rows()) {
+  for (const NamedRow& entry : all_rows()) {
+    const Scores& z = entry.z;
     if (sum_is_noise<N>(name, z)) continue;
     size_t n = z.size();
-    INFO(row_name << " in " << parts << " parts");
-    Scores g = random_vector("g " + row_name, n), a(n), dz = g;
+    INFO(entry.name << " in " << parts << " parts");
+    Scores g = random_vector("g " + entry.name, n), a(n), dz = g;
     auto theta = test_theta<N>();
     auto part_begin = [&](size_t part) { return part * n / parts; };  // some are empty where n < parts
 
@@ -399,10 +400,11 @@ void check_merge(const std::string& name, size_t parts) {
 // weight<N> and dscore<N>, which CUDA will use, against the passes as they are written.
 template <class N>
 void check_derived() {
-  for (const auto& [row_name, z] : random_rows()) {
+  for (const NamedRow& entry : random_rows()) {
+    const Scores& z = entry.z;
     size_t n = z.size();
-    INFO(row_name);
-    Scores a(n), g = random_vector("g " + row_name, n), derived_a(n), derived_dz(n);
+    INFO(entry.name);
+    Scores a(n), g = random_vector("g " + entry.name, n), derived_a(n), derived_dz(n);
     auto theta = test_theta<N>();
     auto row = reference::normalize<N>(a.data(), z.data(), theta.data(), n);
     auto back = N::back_begin(row, inner_product(a, g));
