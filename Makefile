@@ -167,6 +167,9 @@ $(BUILD)/objects/train/build_info.o: EXTRA = -DATTNORM_GIT='"'$$(cat $(BUILD)/co
 $(BUILD)/objects/data/prepare.o: $(BUILD)/folder
 $(BUILD)/objects/data/prepare.o: EXTRA = -DATTNORM_SOURCE_DIR='"$(CURDIR)"'
 
+# Tests spend longer in the compiler than they run.
+$(BUILD)/objects/tests/%.o: EXTRA = -O1
+
 $(BUILD)/objects/%.o: %.cpp $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(COMPILE) $(EXTRA)
