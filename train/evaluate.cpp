@@ -39,13 +39,19 @@ int run(int argc, char** argv) {
     throw Error("--rope-theta-scale is given, but the model has positions " +
                 std::string(position_name(model.config.position)) + "; it is for rope alone");
   model.config.rope_theta *= options.rope_theta_scale;
-  const bool folder = std::filesystem::is_directory(options.data);
+  std::error_code ignored;
+  const bool folder = std::filesystem::is_directory(options.data, ignored);
+  if (!folder && line.given("split"))
+    throw Error("--split " + options.split + " chooses from a folder of token files, and --data '" + options.data +
+                "' is none; leave it out");
   const std::string vocabulary = "the vocabulary of checkpoint '" + model.path + "'";
   Dataset data = folder ? load_dataset(options.data, model.config.V, vocabulary)
                         : load_token_file(options.data, model.config.V, vocabulary);
   const TokenStream& stream = data.split(folder ? options.split : "val");
-  if (stream.size() < 2)
-    throw Error("'" + stream.name() + "' holds one token; a loss needs at least two, one to start from");
+  require_predictable(stream);
+  if (options.seq_len > 0 && uint64_t(options.seq_len) >= stream.size())
+    throw Error("--seq-len is " + std::to_string(options.seq_len) + ", but " + stream.name() + " holds " +
+                std::to_string(stream.size()) + " tokens; use at most " + std::to_string(stream.size() - 1));
 
   const ThreadCount threads = set_threads(options.threads);
   const size_t T = options.seq_len > 0 ? options.seq_len : model.config.T;

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 #include <vector>
 
+#include "data/error.h"
 #include "data/token_file.h"
 #include "model/forward.h"
 
@@ -19,8 +21,15 @@ struct Evaluation {
   double bits_per_byte(double bytes) const { return nats / 0.6931471805599453 / bytes; }
 };
 
+// Error unless the stream has a token to start from and one to predict.
+inline void require_predictable(const TokenStream& stream) {
+  if (stream.size() < 2)
+    throw Error(stream.name() + " holds " + std::to_string(stream.size()) +
+                " tokens; a loss needs at least two, one to start from and one to predict");
+}
+
 // Windows start at 0, T, 2T, ...; the last is shorter. B windows at a time, in activations made for B x T; the result
-// does not depend on B. At most `limit` tokens are predicted, from the start of the stream (which has at least two).
+// does not depend on B. At most `limit` tokens are predicted, from the start of the stream (see require_predictable).
 template <class N>
 Evaluation evaluate(const Config& config, const Parameters& p, Activations& a, const TokenStream& stream, size_t B,
                     size_t T, uint64_t limit) {

@@ -2,8 +2,13 @@
 // Trainer holds the run's memory and does one update at a time.
 #include "train/loop.h"
 
+#include <signal.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <filesystem>
 #include <optional>
 #include <vector>
@@ -60,6 +65,7 @@ struct Start {
   TrainOptions options;
   Config config;
   std::string checkpoint;  // empty: from initial weights
+  bool resumed = false;    // the checkpoint is the run's own
   bool with_optimizer = false;
   uint64_t step = 0;  // updates already done
   std::vector<std::string> log;
@@ -96,7 +102,7 @@ class Trainer {
     const double scale = options_.scale_init > 0 ? options_.scale_init : initial_scale(options_.seq_len);
     init_parameters(config_, parameters_.data(), options_.seed, scale);
     if (start.checkpoint.empty()) return {};
-    const LoadMode mode = options_.resume ? LoadMode::kExact : LoadMode::kAdapt;
+    const LoadMode mode = start.resumed ? LoadMode::kExact : LoadMode::kAdapt;
     auto lines = load_parameters(start.checkpoint, config_, parameters_.data(), mode);
     if (start.with_optimizer) load_optimizer(start.checkpoint, config_, m_.data(), v_.data(), mode);
     return lines;
@@ -117,8 +123,7 @@ class Trainer {
       forward<N>(config_, p_, a_, inputs_.data(), targets_.data(), B_, T_);
       double sum = 0;
       for (size_t i = 0; i < B_ * T_; i++) sum += a_.losses[i];
-      if (!std::isfinite(sum))
-        stop_nonfinite(k, "loss", activation_tensors(config_, kRowWords<N>, B_, T_, false), a_block());
+      if (!std::isfinite(sum)) stop_nonfinite(k + 1, "loss", forward_tensors(), activation_memory_.data());
       result.loss += sum / tokens;
       AttentionObserver observer;
       if (observe && micro == 0)
@@ -134,14 +139,20 @@ class Trainer {
     result.grad_norm = std::sqrt(backend::sum_of_squares(gradients_.data(), gradients_.size()));
     if (!std::isfinite(result.grad_norm)) {
       std::vector<Tensor> backwards(tensors_.rbegin(), tensors_.rend());
-      stop_nonfinite(k, "gradient", backwards, gradients_.data());
+      stop_nonfinite(k + 1, "gradient", backwards, gradients_.data());
     }
     result.lr = learning_rate(options_, int(k));
     apply(k, result.lr, result.grad_norm);
     return result;
   }
 
-  Evaluation evaluate_val(uint64_t limit) { return evaluate<N>(config_, p_, a_, data_.val, B_, T_, limit); }
+  // After `step` updates. Failure at a loss that is not finite.
+  Evaluation evaluate_val(uint64_t step, uint64_t limit) {
+    auto evaluation = evaluate<N>(config_, p_, a_, data_.val, B_, T_, limit);
+    if (!std::isfinite(evaluation.nats))
+      stop_nonfinite(step, "validation loss", forward_tensors(), activation_memory_.data());
+    return evaluation;
+  }
 
   // A few words from the model, to look at. Empty where tokens are not bytes.
   std::string sample() {
@@ -153,7 +164,10 @@ class Trainer {
     return decode(tokens);
   }
 
-  std::string save(uint64_t step) const {
+  // Writes a checkpoint; Failure instead where a parameter is not finite, so that the last good one stays.
+  std::string save(uint64_t step) {
+    if (backend::first_nonfinite(parameters_.data(), parameters_.size()) < parameters_.size())
+      stop_nonfinite(step, "updated model", tensors_, parameters_.data());
     TrainerState state;
     state.step = step;
     state.tokens = step * tokens_per_update();
@@ -171,7 +185,12 @@ class Trainer {
   const std::optional<ordered_json>& nonfinite() const { return nonfinite_; }
 
  private:
-  const float* a_block() const { return activation_memory_.data(); }
+  // What the forward computes, in its order. Not the normalizer's rows: they may hold infinities by design.
+  std::vector<ActivationTensor> forward_tensors() const {
+    auto tensors = activation_tensors(config_, kRowWords<N>, B_, T_, false);
+    std::erase_if(tensors, [](const ActivationTensor& tensor) { return tensor.name.ends_with(".attn.rows"); });
+    return tensors;
+  }
 
   void apply(uint64_t k, double lr, double grad_norm) {
     AdamW step;
@@ -190,7 +209,7 @@ class Trainer {
 
   // Names the first tensor of the list that holds such a number, and where; throws.
   template <class List>
-  [[noreturn]] void stop_nonfinite(uint64_t k, const std::string& what, const List& list, const float* block) {
+  [[noreturn]] void stop_nonfinite(uint64_t step, const std::string& what, const List& list, const float* block) {
     std::string tensor = what, place;
     size_t index = 0;
     for (const auto& candidate : list) {
@@ -201,9 +220,9 @@ class Trainer {
       break;
     }
     nonfinite_ =
-        ordered_json{{"event", "nonfinite"}, {"step", k + 1}, {"what", what}, {"tensor", tensor}, {"index", index}};
+        ordered_json{{"event", "nonfinite"}, {"step", step}, {"what", what}, {"tensor", tensor}, {"index", index}};
     std::string layer = tensor.rfind("h.", 0) == 0 ? "layer " + tensor.substr(2, tensor.find('.', 2) - 2) + ", " : "";
-    throw Failure("update " + std::to_string(k + 1) + ": the " + what + " is not finite; the first such number is in " +
+    throw Failure("update " + std::to_string(step) + ": the " + what + " is not finite; the first such number is in " +
                   layer + "tensor " + tensor + place + "; checkpoints in '" + options_.out +
                   "' are as they were, and a lower --lr or --grad-clip may help");
   }
@@ -223,36 +242,10 @@ class Trainer {
 
 // --- before the run --------------------------------------------------------------------------------------------------
 
-void require_same_normalizer(const Config& config, const std::string& checkpoint) {
-  if (config.normalizer != kSelectedName)
-    throw Error("checkpoint '" + checkpoint + "' was trained with " + config.normalizer +
-                ", and this program is built for " + kSelectedName + "; use build/" + config.normalizer +
-                "/train, or --init-from to switch");
-}
-
-// A run that exists: everything comes from its newest checkpoint, or from its options.ini where it has none yet.
-Start start_resumed(const TrainOptions& asked) {
-  Start start;
-  const std::string ini = (fs::path(asked.out) / "options.ini").string();
-  if (!fs::exists(ini)) throw Error("--resume needs a run, and --out '" + asked.out + "' holds no options.ini");
-  FoundCheckpoint found = newest_checkpoint(asked.out, CheckpointUse::kTraining);
-  start.log = found.warnings;
-  if (found.path.empty()) {
-    const char* words[] = {"train", "--config", ini.c_str(), "--out", asked.out.c_str()};
-    start.options = merge_resume(parse_train_options(5, words, kSelectedName), asked);
-    start.options.resume = true;
-    start.log.push_back("the run has no checkpoint yet: starting at update 0");
-    return start;
-  }
-  TrainerState state = load_trainer_state(found.path);
-  start.config = load_config(found.path);
-  require_same_normalizer(start.config, found.path);
-  start.options = merge_resume(options_from_json(state.options, found.path + "/trainer_state.json"), asked);
-  start.options.resume = true;
-  start.checkpoint = found.path;
-  start.with_optimizer = true;
-  start.step = state.step;
-  return start;
+void require_same_normalizer(const std::string& normalizer, const std::string& trained) {
+  if (normalizer != kSelectedName)
+    throw Error(trained + " was trained with " + normalizer + ", and this program is built for " + kSelectedName +
+                "; use build/" + normalizer + "/train, or --init-from to switch");
 }
 
 // A new run, from nothing or from a checkpoint whose shape it takes.
@@ -269,6 +262,36 @@ Start start_new(const TrainOptions& asked) {
   start.with_optimizer = goes_on;
   take_shape(start.options, start.config, found.path);
   if (goes_on) start.step = load_trainer_state(found.path).step;
+  return start;
+}
+
+// A run that exists goes on from its newest checkpoint, or starts again where it has none yet. options.ini holds what
+// an earlier --resume changed.
+Start start_resumed(const TrainOptions& asked) {
+  const std::string ini = (fs::path(asked.out) / "options.ini").string();
+  if (!fs::exists(ini)) throw Error("--resume needs a run, and --out '" + asked.out + "' holds no options.ini");
+  const char* words[] = {"train", "--config", ini.c_str(), "--out", asked.out.c_str()};
+  const TrainOptions saved = parse_train_options(5, words, kSelectedName);
+  FoundCheckpoint found = newest_checkpoint(asked.out, CheckpointUse::kTraining);
+  if (found.path.empty()) {
+    require_same_normalizer(Metrics::normalizer(asked.out).value_or(kSelectedName), "the run '" + asked.out + "'");
+    TrainOptions options = merge_resume(saved, asked);
+    options.given = saved.given;
+    Start start = start_new(options);
+    start.log.push_back("the run has no checkpoint yet: starting at update " + std::to_string(start.step));
+    return start;
+  }
+  Start start;
+  start.log = found.warnings;
+  start.config = load_config(found.path);
+  require_same_normalizer(start.config.normalizer, "checkpoint '" + found.path + "'");
+  TrainerState state = load_trainer_state(found.path);
+  const TrainOptions first = options_from_json(state.options, found.path + "/trainer_state.json");
+  start.options = merge_resume(merge_resume(first, saved), asked);
+  start.checkpoint = found.path;
+  start.resumed = true;
+  start.with_optimizer = true;
+  start.step = state.step;
   return start;
 }
 
@@ -295,18 +318,63 @@ void complete_config(Start& start, int vocab_size) {
   check_config(config);
 }
 
-Dataset open_data(const TrainOptions& options) {
-  if (options.text.empty()) return load_dataset(options.data, options.vocab_size);
-  const std::string directory = (fs::path(options.out) / "data").string();
-  prepare({{options.text}, options.text, ""}, directory);
-  return load_dataset(directory, options.vocab_size);
+// Removes a folder, and those above it that were made for it, unless the run begins: --text writes tokens into the run
+// folder before it is known whether the model fits them.
+class NewFolder {
+ public:
+  explicit NewFolder(const fs::path& folder) {
+    std::error_code ignored;
+    for (fs::path path = folder; !path.empty() && !fs::exists(path, ignored); path = path.parent_path())
+      made_.push_back(path);
+  }
+  ~NewFolder() {
+    std::error_code ignored;
+    if (!made_.empty()) fs::remove_all(made_.front(), ignored);
+    for (const fs::path& path : made_) fs::remove(path, ignored);  // unless someone else has put something there
+  }
+  NewFolder(const NewFolder&) = delete;
+  NewFolder& operator=(const NewFolder&) = delete;
+
+  void keep() { made_.clear(); }
+
+ private:
+  std::vector<fs::path> made_;  // the innermost first
+};
+
+fs::path text_folder(const TrainOptions& options) { return fs::path(options.out) / "data"; }
+
+// The tokens of --data, or of --text in the run folder. A run that goes on has the latter already.
+Dataset open_data(const Start& start) {
+  const TrainOptions& options = start.options;
+  const std::string wanted =
+      start.checkpoint.empty() ? "--vocab-size" : "the vocabulary of checkpoint '" + start.checkpoint + "'";
+  if (options.text.empty()) return load_dataset(options.data, options.vocab_size, wanted);
+  if (options.vocab_size != 0 && options.vocab_size != kByteVocabSize)
+    throw Error(wanted + " is " + std::to_string(options.vocab_size) + ", but the tokens of --text '" + options.text +
+                "' are bytes; it must be " + std::to_string(kByteVocabSize));
+  const fs::path folder = text_folder(options);
+  if (!options.resume || !fs::exists(folder / "tokens.json"))
+    prepare({{options.text}, options.text, ""}, folder.string());
+  return load_dataset(folder.string(), options.vocab_size);
 }
 
 void refuse_used_folder(const TrainOptions& options) {
+  std::error_code ignored;
   for (const char* name : {"metrics.jsonl", "options.ini", "checkpoints"})
-    if (fs::exists(fs::path(options.out) / name))
+    if (fs::exists(fs::path(options.out) / name, ignored))
       throw Error("--out '" + options.out + "' holds a run already (" + name +
                   "); give another folder, or --resume to go on with it");
+}
+
+// The run folder, or the nearest one above it that exists, must be a folder that takes files.
+void require_writable(const std::string& folder) {
+  std::error_code ignored;
+  fs::path place = fs::absolute(folder);
+  while (!fs::exists(place, ignored) && place.has_relative_path()) place = place.parent_path();
+  if (!fs::is_directory(place, ignored))
+    throw Error("--out '" + folder + "' cannot be made: '" + place.string() + "' is not a folder");
+  if (access(place.c_str(), W_OK | X_OK) != 0)
+    throw Error("--out '" + folder + "' cannot be written: " + std::strerror(errno));
 }
 
 void make_folder(const std::string& folder) {
@@ -329,10 +397,9 @@ void print_banner(const Start& start, const Dataset& data, const ThreadCount& th
   print_fact("normalizer", std::string(kSelectedName) + ", trained by attnorm " + version_text());
   print_fact("device", "cpu, fp32, " + std::to_string(threads.threads) +
                            (threads.threads == 1 ? " thread: " : " threads: ") + threads.reason);
-  if (!data.train.empty())
-    print_fact("data", data.directory + ": " + with_commas(data.train.size()) + " training tokens, " +
-                           with_commas(data.val.size()) + " validation tokens" +
-                           (data.vocab_from_default ? "; no tokens.json: GPT-2's vocabulary of 50257 is assumed" : ""));
+  print_fact("data", data.directory + ": " + with_commas(data.train.size()) + " training tokens, " +
+                         with_commas(data.val.size()) + " validation tokens" +
+                         (data.vocab_from_default ? "; no tokens.json: GPT-2's vocabulary of 50257 is assumed" : ""));
   if (data.unexpected_text)
     print_fact("warning", "this is not the text that the README's losses were measured on; they do not apply");
   print_fact("model", shape_words(start.config));
@@ -403,6 +470,20 @@ std::string eval_words(const ordered_json& record) {
 
 // --- the run ---------------------------------------------------------------------------------------------------------
 
+// Set by the first Ctrl-C (SIGINT) or SIGTERM; the second one ends the program at once.
+volatile sig_atomic_t interrupted = 0;
+
+void catch_interrupts() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupted = 1; };
+  action.sa_flags = SA_RESTART | int(SA_RESETHAND);
+  for (int number : {SIGINT, SIGTERM}) {
+    struct sigaction before {};
+    sigaction(number, nullptr, &before);
+    if (before.sa_handler != SIG_IGN) sigaction(number, &action, nullptr);
+  }
+}
+
 // All updates from start.step on, with what is logged in between: step, eval, attention, checkpoint, in this order.
 void train_updates(Trainer& trainer, const Start& start, const Dataset& data, Metrics& metrics) {
   const TrainOptions& options = start.options;
@@ -413,7 +494,7 @@ void train_updates(Trainer& trainer, const Start& start, const Dataset& data, Me
   Progress progress;
   progress.header();
   auto evaluate_and_log = [&](uint64_t step, uint64_t limit) {
-    ordered_json record = eval_record(trainer.evaluate_val(limit), data, step);
+    ordered_json record = eval_record(trainer.evaluate_val(step, limit), data, step);
     metrics.write(record);
     progress.note(eval_words(record));
   };
@@ -448,9 +529,16 @@ void train_updates(Trainer& trainer, const Start& start, const Dataset& data, Me
     else if (due(options.eval_every, step))
       evaluate_and_log(step, options.eval_tokens);
     for (const ordered_json& record : update.attention) metrics.write(record);
-    if (step == steps || due(options.checkpoint_every, step)) checkpoint(step);
+    const bool stop = interrupted && step < steps;
+    if (step == steps || due(options.checkpoint_every, step) || stop) checkpoint(step);
+    if (stop)
+      throw Failure("interrupted after update " + std::to_string(step) + ", which is saved; --resume --out '" +
+                    options.out + "' goes on");
   }
-  if (steps == 0) checkpoint(0);
+  if (steps == 0)
+    checkpoint(0);
+  else if (start.step == steps)  // a resumed run that asks for no more than it has
+    evaluate_and_log(steps, kWholeSplit);
 
   const double done = double((steps - start.step) * trainer.tokens_per_update());
   const std::string sample = steps > 0 ? trainer.sample() : "";
@@ -475,17 +563,18 @@ int run_training(const TrainOptions& asked) {
   Start start = asked.resume ? start_resumed(asked) : start_new(asked);
   const TrainOptions& options = start.options;
   if (!asked.resume) refuse_used_folder(options);
-  const bool dry_text = options.dry_run && !options.text.empty();
-  Dataset data;
-  data.vocab_size = kByteVocabSize;
-  if (!dry_text) data = open_data(options);
+  require_writable(options.out);
+  NewFolder text_data(options.text.empty() ? fs::path() : text_folder(options));
+  const Dataset data = open_data(start);
+  require_predictable(data.val);
   complete_config(start, data.vocab_size);
-  if (asked.resume && !start.checkpoint.empty() && load_trainer_state(start.checkpoint).data_sha256 != data.sha256)
+  if (start.resumed && load_trainer_state(start.checkpoint).data_sha256 != data.sha256)
     throw Error("--data '" + data.directory + "' has changed since the run started (other SHA-256 than in '" +
                 start.checkpoint + "'); restore it, or start a new run with --continue-from");
-  if (start.step > uint64_t(options.steps))
-    throw Error("--steps is " + std::to_string(options.steps) + ", but the checkpoint has done " +
-                std::to_string(start.step) + " updates already; ask for more");
+  const uint64_t steps = options.steps;
+  if (start.step > steps || (start.step == steps && steps > 0 && !start.resumed))
+    throw Error("--steps is " + std::to_string(steps) + ", but the checkpoint has done " + std::to_string(start.step) +
+                " updates already; ask for more");
 
   // 2. The plan.
   const ThreadCount threads = set_threads(options.threads);
@@ -494,9 +583,8 @@ int run_training(const TrainOptions& asked) {
   print_banner(start, data, threads, plan);
   require_memory(start.config, kRowWords<N>, options.batch_size, options.seq_len, true, threads.threads,
                  available_memory_bytes());
-  if (dry_text) return 0;
-  if (asked.resume && start.step == uint64_t(options.steps) && Metrics::ended(options.out, start.step)) {
-    print_fact("finished", "the run has done all of its " + std::to_string(options.steps) +
+  if (start.resumed && start.step == steps && Metrics::ended(options.out, start.step)) {
+    print_fact("finished", "the run has done all of its " + std::to_string(steps) +
                                " updates; --steps with a larger number goes on");
     return 0;
   }
@@ -507,18 +595,18 @@ int run_training(const TrainOptions& asked) {
 
   // 3. The run folder.
   make_folder(options.out);
-  if (asked.resume) Metrics::truncate(options.out, start.step);
-  const bool first =
-      !asked.resume || !fs::exists(metrics_path(options.out)) || fs::file_size(metrics_path(options.out)) == 0;
+  text_data.keep();
+  Metrics::truncate(options.out, start.resumed ? std::optional(start.step) : std::nullopt);
   write_options_ini((fs::path(options.out) / "options.ini").string(), options);
   Metrics metrics(options.out);
-  if (first)
+  if (metrics.empty())
     metrics.write(start_record(start, data, threads, plan));
   else
     metrics.write(
         {{"event", "resume"}, {"step", start.step}, {"options", options_to_json(options)}, {"git", git_text()}});
 
   // 4. Training.
+  catch_interrupts();
   try {
     train_updates(trainer, start, data, metrics);
   } catch (const Failure&) {

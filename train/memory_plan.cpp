@@ -9,10 +9,21 @@
 #include "model/parameters.h"
 #include "train/memory.h"
 
+namespace {
+
+// The activations of B x T tokens, or what no machine has where that might not fit into a size_t.
+size_t activation_bytes(const Config& config, int row_words, size_t B, size_t T, bool training) {
+  constexpr size_t kTooMuch = size_t(1) << 60;
+  const double bound = double(activation_floats(config, row_words, 1, 1, training)) * sizeof(float) * B * T;
+  return bound < double(kTooMuch) ? activation_floats(config, row_words, B, T, training) * sizeof(float) : kTooMuch;
+}
+
+}  // namespace
+
 MemoryPlan plan_memory(const Config& config, int row_words, size_t B, size_t T, bool training, int threads) {
   MemoryPlan plan;
   plan.parameters = parameter_floats(config) * sizeof(float);
-  plan.activations = activation_floats(config, row_words, B, T, training) * sizeof(float);
+  plan.activations = activation_bytes(config, row_words, B, T, training);
   plan.workspace = std::max(cpu::attention_scratch_floats(T, config.HS()), cpu::matmul_scratch_floats()) *
                    sizeof(float) * size_t(threads);
   if (training) {
@@ -44,6 +55,8 @@ void require_memory(const Config& config, int row_words, size_t B, size_t T, boo
     while (fits + step < B && need(fits + step) <= available) fits += step;
   throw Error("--batch-size " + std::to_string(B) + " with sequences of " + std::to_string(T) + " tokens needs " +
               format_bytes(need(B)) + " of memory, and " + format_bytes(available) + " are free; " +
-              (fits > 0 ? "--batch-size " + std::to_string(fits) + " fits (--grad-accum keeps the tokens per update)"
-                        : "not even --batch-size 1 fits: reduce --layers, --channels or --seq-len"));
+              (fits > 0 ? "--batch-size " + std::to_string(fits) + " fits" : "not even --batch-size 1 fits") +
+              (!training  ? fits > 0 ? "" : ": reduce --seq-len"
+               : fits > 0 ? " (--grad-accum keeps the tokens per update)"
+                          : ": reduce --layers, --channels or --seq-len"));
 }

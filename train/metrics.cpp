@@ -42,14 +42,19 @@ uint64_t step_of(const ordered_json& record) {
   return step != record.end() && step->is_number_unsigned() ? step->get<uint64_t>() : 0;
 }
 
+std::string text_of(const ordered_json& record, const char* key) {
+  auto text = record.find(key);
+  return text != record.end() && text->is_string() ? text->get<std::string>() : "";
+}
+
 }  // namespace
 
-void Metrics::truncate(const std::string& run, uint64_t step) {
+void Metrics::truncate(const std::string& run, std::optional<uint64_t> step) {
   const std::string path = metrics_path(run);
   if (!std::filesystem::exists(path)) return;
   uint64_t keep = 0;
   for_each_record(path, [&](const ordered_json& record, uint64_t end) {
-    if (step_of(record) <= step) keep = end;
+    if (step && step_of(record) <= *step) keep = end;
   });
   std::error_code error;
   std::filesystem::resize_file(path, keep, error);
@@ -59,7 +64,17 @@ void Metrics::truncate(const std::string& run, uint64_t step) {
 bool Metrics::ended(const std::string& run, uint64_t step) {
   bool ended = false;
   for_each_record(metrics_path(run), [&](const ordered_json& record, uint64_t) {
-    ended = ended || (record.value("event", "") == "end" && step_of(record) >= step);
+    ended = ended || (text_of(record, "event") == "end" && step_of(record) >= step);
   });
   return ended;
 }
+
+std::optional<std::string> Metrics::normalizer(const std::string& run) {
+  std::optional<std::string> normalizer;
+  for_each_record(metrics_path(run), [&](const ordered_json& record, uint64_t) {
+    if (text_of(record, "event") == "start") normalizer = text_of(record, "normalizer");
+  });
+  return normalizer;
+}
+
+bool Metrics::empty() const { return std::filesystem::file_size(path_) == 0; }

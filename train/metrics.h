@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 class Metrics {
@@ -13,11 +14,18 @@ class Metrics {
   // Opens the file for appending; makes it if it does not exist. Failure if the disk refuses.
   explicit Metrics(const std::string& run);
 
-  // Before a run goes on after `step` updates: drops every line behind the last record whose step is at most `step`.
-  static void truncate(const std::string& run, uint64_t step);
+  // Before a run goes on after `step` updates: drops every line behind the last record whose step is at most `step`;
+  // without a step, every line.
+  static void truncate(const std::string& run, std::optional<uint64_t> step);
 
   // True if the file holds the record of a finished run of at least `step` updates.
   static bool ended(const std::string& run, uint64_t step);
+
+  // The normalizer of the run's start record, where there is one.
+  static std::optional<std::string> normalizer(const std::string& run);
+
+  // True until the first record is written.
+  bool empty() const;
 
   // Appends one record. Failure, with the file's name, if the disk refuses.
   void write(const nlohmann::ordered_json& record);

@@ -1,0 +1,463 @@
+#!/bin/sh
+# The programs as a user meets them: what they write, which runs are the same bit for bit, and what they refuse. Run
+# from the repository's root after `make NORMALIZER='softmax ssmax' all`; prints a line "ok ..." or "FAIL ..." for each
+# check, and "N passed, N failed" at the end. All runs are of the preset `tiny`, on a text that is made here.
+set -u
+unset OMP_NUM_THREADS
+export OMP_WAIT_POLICY=passive  # several runs may share a core
+build=$(cd "${BUILD:=build}" && pwd) || exit 2
+softmax=$build/softmax ssmax=$build/ssmax
+temp=$(mktemp -d) || exit 2
+trap 'rm -rf "$temp"' EXIT
+mkdir "$temp/a folder" && cd "$temp/a folder" || exit 2  # every file of a run lies here; what the checks need, in $temp
+passed=0 failed=0
+
+# check NAME COMMAND...: the command succeeds
+check() {
+  name=$1
+  shift
+  if "$@" > "$temp/check" 2>&1; then
+    echo "ok   $name"
+    passed=$((passed + 1))
+  else
+    echo "FAIL $name"
+    sed 's/^/       /' "$temp/check"
+    failed=$((failed + 1))
+  fi
+}
+
+# run COMMAND...: its output goes to $temp/out and $temp/err, its exit code to $status
+run() {
+  command="$*"
+  "$@" > "$temp/out" 2> "$temp/err" < /dev/null
+  status=$?
+}
+
+# ended CODE [TEXT...]: the last `run` ended with this code and printed each text, on either stream
+ended() {
+  echo "$command"
+  cat "$temp/out" "$temp/err"
+  echo "(exit code $status)"
+  [ "$status" -eq "$1" ] || return 1
+  shift
+  for text; do
+    cat "$temp/out" "$temp/err" | grep -qF -- "$text" || { echo "(not there: $text)"; return 1; }
+  done
+}
+
+# Every file and folder here, and what is in the small ones: all but tensors.
+snapshot() { { find . && find . -type f -size -60 -exec cksum {} +; } | sort; }
+
+one_line() { [ "$(wc -l < "$temp/err")" -eq 1 ] || { echo "(not one line)"; return 1; }; }
+
+unchanged() { snapshot | diff "$temp/before" -; }
+
+# refused NAME TEXTS COMMAND...: exit code 2, one sentence with each of the texts (separated by |), nothing written
+refused() {
+  name=$1 texts=$2
+  shift 2
+  snapshot > "$temp/before"
+  run "$@"
+  check "$name" refusal "$texts"
+}
+refusal() {
+  ended 2 && one_line && unchanged || return 1
+  echo "$1" | tr '|' '\n' > "$temp/texts"
+  while read -r text; do
+    grep -qF -- "$text" "$temp/err" || { echo "(not in the sentence: $text)"; return 1; }
+  done < "$temp/texts"
+}
+
+# train NORMALIZER OUT STEPS OPTION...
+train() {
+  program=$build/$1/train out=$2 steps=$3
+  shift 3
+  run "$program" --preset tiny --data data --out "$out" --steps "$steps" "$@"
+  [ "$status" -eq 0 ] || check "train --out $out $*" ended 0
+}
+
+# What a run has measured, without times: lines of metrics.jsonl.
+measured() { grep -E '"event":"(step|eval|attention)"' "$1/metrics.jsonl" | sed 's/,"dt_ms".*//'; }
+steps_of() { measured "$1" | grep '"event":"step"'; }
+losses_of() { steps_of "$1" | sed 's/.*"loss":\([^,]*\).*/\1/'; }
+newest() { ls -d "$1"/checkpoints/step-* | tail -n 1; }
+
+same_tensors() {
+  for file in model.safetensors optimizer.safetensors; do
+    cmp "$(newest "$1")/$file" "$(newest "$2")/$file" || return 1
+  done
+}
+# same_run A B: the same measurements, losses to the last digit, and the same tensors to the last bit
+same_run() {
+  measured "$1" > "$temp/a" && measured "$2" > "$temp/b" && [ -s "$temp/a" ] && diff "$temp/a" "$temp/b" &&
+    same_tensors "$1" "$2"
+}
+# same_steps A B: the same, where evaluations may differ
+same_steps() {
+  steps_of "$1" > "$temp/a" && steps_of "$2" > "$temp/b" && [ -s "$temp/a" ] && diff "$temp/a" "$temp/b" &&
+    same_tensors "$1" "$2"
+}
+differ() { ! same_steps "$1" "$2"; }
+
+# Replaces bytes of a file: patch FILE OFFSET BYTES, as printf writes them.
+patch() { printf "$3" | dd of="$1" bs=1 seek="$2" conv=notrunc 2> /dev/null; }
+
+# --- the main job -----------------------------------------------------------------------------------------------------
+
+awk 'BEGIN {
+  words = split("the king of a land and his men went up to see what was good in it so they came by night", word, " ")
+  for (line = 1; line <= 320; line++) {
+    text = "Thus"
+    for (i = 0; i < 8; i++) {
+      x = (x * 69069 + 12345) % 4294967296
+      text = text " " word[1 + int(x / 4294967296 * words)]
+    }
+    print text "."
+  }
+}' > text.txt
+
+run "$build/prepare" --input text.txt --out data
+check "prepare writes token files" ended 0 "data/train.bin" "SHA-256"
+check "... all of them" ls data/train.bin data/val.bin data/test.bin data/tokens.json
+
+train softmax base 20 --checkpoint-every 10 --keep 0
+check "train names the normalizer, the model, the memory and the next command" ended 0 "normalizer   softmax" \
+  "2 layers, 2 heads, 32 channels, vocabulary 256" " parameters + " "next: build/softmax/sample --checkpoint base"
+run_is_complete() {
+  for file in options.ini metrics.jsonl checkpoints/step-00000010 checkpoints/step-00000020; do
+    ls -d "base/$file" || return 1
+  done
+  ls base/checkpoints/*.tmp && return 1
+  for event in start step eval attention checkpoint end; do
+    grep -q "^{\"event\":\"$event\",.*}$" base/metrics.jsonl || { echo "no $event"; return 1; }
+  done
+}
+check "a run holds options, metrics and checkpoints" run_is_complete
+check "the hashes of a checkpoint are as sha256sum reads them" \
+  sh -c 'if command -v sha256sum; then cd base/checkpoints/step-00000020 && sha256sum -c SHA256SUMS; fi'
+loss_falls() {
+  losses_of base | awk 'NR == 1 { first = $1 } END { print first, $1; exit !(first > 5.3 && first < 5.8 && $1 < 4.5) }'
+}
+check "the loss starts near ln 256 and falls" loss_falls
+
+final_loss() {
+  grep '"event":"eval"' "$1/metrics.jsonl" | tail -n 1 | sed 's/.*"loss":\([^,]*\).*/\1/' | awk '{ printf "%.6f", $1 }'
+}
+evaluate() {
+  program=$build/$1/evaluate
+  shift
+  run "$program" "$@"
+}
+evaluate softmax --checkpoint base --data data
+check "evaluate finds the loss with which the run ended" ended 0 "$(final_loss base) nats per token" "bits per byte"
+evaluate softmax --checkpoint base/checkpoints/step-00000020 --data data/val.bin --batch-size 3 --threads 3
+check "... also from a step folder, on one file, with other batches and threads" \
+  ended 0 "$(final_loss base) nats per token"
+evaluate softmax --checkpoint base --data data --split test --by-position
+positions_add_up() {
+  ended 0 "position,loss_nats,tokens" || return 1
+  awk '/ nats per token/ { loss = $2 } table { split($0, f, ","); rows++; tokens += f[3]; nats += f[2] * f[3] }
+       /^position,/ { table = 1 }
+       END { d = nats / tokens - loss; print rows, tokens, d; exit !(rows == 32 && d * d < 1e-10) }' "$temp/out"
+}
+check "evaluate --by-position adds up to the loss" positions_add_up
+
+sample() { run "$softmax/sample" --checkpoint base --prompt "the king " --tokens 50 "$@"; }
+sample
+cp "$temp/out" "$temp/first"
+starts_with_prompt() {  # 9 bytes of prompt, 50 tokens, a line break
+  ended 0 && [ "$(head -c 9 "$temp/out")" = "the king " ] && [ "$(wc -c < "$temp/out")" -eq 60 ]
+}
+check "sample prints the prompt and as many tokens as asked" starts_with_prompt
+sample --threads 2
+check "sample is repeatable" cmp "$temp/out" "$temp/first"
+sample --seed 2
+check "another seed gives another text" sh -c '! cmp "$0" "$1"' "$temp/out" "$temp/first"
+sample --temperature 0
+cp "$temp/out" "$temp/first"
+sample --top-k 1 --seed 3
+check "temperature 0 and top-k 1 are the likeliest text, whatever the seed" cmp "$temp/out" "$temp/first"
+
+train ssmax ssmax 20
+run "$build/compare" base ssmax --out curves.svg --csv curves.csv
+check "compare prints the table of two runs" ended 0 "$(final_loss base | cut -c 1-4)" "ssmax"
+check "... and writes the CSV" grep -q ssmax curves.csv
+if command -v gnuplot > /dev/null; then
+  check "... and the picture" grep -q "<svg" curves.svg
+else
+  echo "skipped: the picture of compare, for there is no gnuplot"
+fi
+
+run "$softmax/train" --preset tiny --text text.txt --out text --steps 20 --checkpoint-every 10 --keep 0
+check "train --text prepares the text by itself" ended 0 "text/data: "
+check "... and trains as on prepared data" same_run text base
+cp -r text moved && rm -r moved/checkpoints/step-00000020
+run "$softmax/train" --out moved --resume
+check "... and its run goes on where it is moved" ended 0
+check "... to the same bits" same_run text moved
+
+snapshot > "$temp/before"
+run "$softmax/train" --preset tiny --data data --out dry --dry-run
+check "--dry-run prints the plan" ended 0 " parameters + " "epoch "
+check "... and writes nothing" unchanged
+run "$softmax/train" --preset tiny --text text.txt --out runs/dry --dry-run
+check "... nor with --text" sh -c '[ "$0" -eq 0 ] && [ ! -e runs ]' "$status"
+train softmax zero 0
+only_a_checkpoint() { ls zero/checkpoints/step-00000000 && ! grep -E '"event":"(step|eval)"' zero/metrics.jsonl; }
+check "--steps 0 writes a checkpoint and stops" only_a_checkpoint
+run "$softmax/train" --config base/options.ini --out repeated
+check "--config RUN/options.ini repeats a run" same_run base repeated
+run "$softmax/train" --preset tiny --data data --steps 1 --warmup-steps 0
+check "without --out the folder is named by preset, normalizer and seed" ls -d runs/tiny-softmax-s1
+rm -r runs
+
+for program in "$build/prepare" "$build/compare" "$softmax/train" "$softmax/evaluate" "$softmax/sample"; do
+  run "$program" --help
+  check "${program##*/} --help" ended 0 --help
+  run "$program" --version
+  check "${program##*/} --version" ended 0 "${program##*/} of attnorm"
+done
+
+# --- identities -------------------------------------------------------------------------------------------------------
+
+train softmax again 20
+check "the same seed gives the same bits" same_run base again
+train softmax other 20 --seed 2
+check "another seed gives others" differ base other
+for threads in 1 2 3; do
+  train ssmax "threads-$threads" 20 --threads "$threads"
+  check "$threads threads give the same bits" same_run ssmax "threads-$threads"
+done
+here=$PWD
+(cd / && "$softmax/train" --preset tiny --data "$here/data" --out "$here/elsewhere" --steps 20 > /dev/null)
+check "another folder gives the same bits" same_run base elsewhere
+
+cp -r base resumed && rm -r resumed/checkpoints/step-00000020
+printf '{"event":"step","step":21,"tok' >> resumed/metrics.jsonl
+run "$softmax/train" --out resumed --resume
+check "a run whose last checkpoint is lost goes on from the one before" ended 0
+check "... to the same bits" same_run base resumed
+check "... and says so in the metrics" grep -q '"event":"resume","step":10,' resumed/metrics.jsonl
+check "... which hold each update once" [ "$(steps_of resumed | wc -l)" -eq 20 ]
+
+train ssmax straight 20 --schedule constant
+train ssmax halves 10 --schedule constant
+mkdir elsewhere/deep
+(cd elsewhere/deep && "$ssmax/train" --out ../../halves --data ../../data --resume --steps 20 > /dev/null)
+check "10 updates and 10 more, from another folder, are the same as 20" same_steps straight halves
+
+# A run that is told to stop: wait for its first update, at most a minute.
+"$softmax/train" --preset tiny --data data --out stopped --steps 1000000 --schedule constant --checkpoint-every 0 \
+  --eval-every 0 --attention-every 0 > "$temp/out" 2> "$temp/err" &
+process=$! command="train, sent SIGTERM" waited=0
+until grep -qs '"event":"step"' stopped/metrics.jsonl || [ "$waited" -ge 300 ]; do
+  sleep 0.2 2> /dev/null || sleep 1
+  waited=$((waited + 1))
+done
+kill -TERM "$process"
+wait "$process"
+status=$?
+check "a run that is stopped saves what it has" ended 1 "--resume --out 'stopped' goes on"
+more=$(($(newest stopped | sed 's/.*step-0*//') + 5))
+run "$softmax/train" --out stopped --resume --steps $more
+train softmax unstopped $more --schedule constant --checkpoint-every 0 --eval-every 0 --attention-every 0
+check "... and goes on to the same bits" same_steps stopped unstopped
+
+# Sums in another order: 20 updates amplify the rounding of fp32, 6e-8, some hundredfold at most.
+train softmax small-batches 20 --batch-size 2 --grad-accum 2
+close_losses() {
+  losses_of base > "$temp/a" && losses_of small-batches > "$temp/b" || return 1
+  paste "$temp/a" "$temp/b" | awk '{ d = ($1 - $2) / $1; if (d < 0) d = -d; if (d > worst) worst = d }
+    END { print "relative difference", worst; exit !(NR == 20 && worst < 1e-5) }'
+}
+check "2 x 2 rows give the losses of 4 x 1 within 1e-5" close_losses
+
+# --- from checkpoint to run -------------------------------------------------------------------------------------------
+
+train ssmax to-ssmax 0 --init-from base
+check "--init-from names the scalars that the checkpoint lacks" \
+  ended 0 "has no attn.normalizer.scale: it starts as in a new run"
+train softmax and-back 0 --init-from to-ssmax/checkpoints/step-00000000
+check "... and those that the model lacks" ended 0 "attn.normalizer.scale"
+check "to ssmax and back the weights are the same" \
+  cmp base/checkpoints/step-00000020/model.safetensors and-back/checkpoints/step-00000000/model.safetensors
+train softmax again-from-0 20 --init-from zero
+check "--init-from the initial weights gives the same run" same_run base again-from-0
+train softmax continued 20 --continue-from base/checkpoints/step-00000010
+steps_of base | tail -n 10 > "$temp/a"
+steps_of continued > "$temp/b"
+check "--continue-from goes on with moments, rate and rows" diff "$temp/a" "$temp/b"
+check "... to the same bits" same_tensors base continued
+train ssmax switched 20 --continue-from base/checkpoints/step-00000010
+check "--continue-from may switch the normalizer" [ "$(steps_of switched | wc -l)" -eq 10 ]
+refused "--continue-from a finished run needs more steps" "--steps is 20|20 updates already" \
+  "$softmax/train" --preset tiny --data data --out x --steps 20 --continue-from base
+
+snapshot > "$temp/before"
+run "$softmax/train" --out base --resume
+check "--resume of a finished run says so" ended 0 "has done all of its 20 updates"
+check "... and changes nothing" unchanged
+# A run that was killed before its first checkpoint.
+killed_early() { cp -r "$1" "$2" && rm -r "$2/checkpoints" && sed '9,$d' "$1/metrics.jsonl" > "$2/metrics.jsonl"; }
+killed_early base early
+run "$softmax/train" --out early --resume
+check "--resume of a run without checkpoint starts at 0 and says so" ended 0 "no checkpoint yet: starting at update 0"
+check "... to the same bits" same_run base early
+killed_early to-ssmax early-ssmax
+killed_early switched early-switched
+run "$ssmax/train" --out early-switched --resume
+check "... or at the checkpoint from which the run started" ended 0 "starting at update 10"
+check "... to the same bits" same_run switched early-switched
+refused "--resume refuses a contradicting option and names both values" "--lr is 0.01|has 0.003" \
+  "$softmax/train" --out base --resume --lr 0.01
+refused "--resume refuses another normalizer" "trained with softmax|built for ssmax|build/softmax/train" \
+  "$ssmax/train" --out base --resume
+refused "... also where there is no checkpoint yet" "trained with ssmax|built for softmax" \
+  "$softmax/train" --out early-ssmax --resume
+refused "--resume needs a run" "--out 'nothing'" "$softmax/train" --out nothing --resume
+refused "--resume refuses to do fewer updates than are done" "--steps is 15|20 updates" \
+  "$softmax/train" --out base --resume --steps 15
+cp -r base other-data && sed 's/^data = .*/data = "data2"/' base/options.ini > other-data/options.ini
+sed 's/Thus/Then/' text.txt > text2.txt
+run "$build/prepare" --input text2.txt --out data2
+refused "--resume refuses other data" "--data" "$softmax/train" --out other-data --resume
+rm other-data/options.ini && cp base/options.ini other-data
+mv data data1 && mv data2 data
+refused "... also where the same folder holds other tokens" "--data 'data' has changed since the run started" \
+  "$softmax/train" --out other-data --resume --steps 30
+rm -r data && mv data1 data
+for program in evaluate sample; do
+  option=$([ $program = sample ] || echo --data=data)
+  refused "$program refuses another normalizer" "trained with softmax|built for ssmax|build/softmax/$program" \
+    "$ssmax/$program" --checkpoint base $option
+done
+evaluate ssmax --checkpoint ssmax --data data
+check "evaluate reads the learned scalars of ssmax" ended 0 "$(final_loss ssmax) nats per token"
+
+train softmax rope 20 --position rope
+evaluate softmax --checkpoint rope --data data
+check "evaluate knows RoPE" ended 0 "$(final_loss rope) nats per token"
+evaluate softmax --checkpoint rope --data data --seq-len 100 --by-position
+check "... and evaluates longer sequences than it was trained on" ended 0 "in windows of 100" "
+100,"
+cp "$temp/out" "$temp/first"
+evaluate softmax --checkpoint rope --data data --seq-len 100 --by-position --rope-theta-scale 4
+check "... with another RoPE base" ended 0 "in windows of 100"
+check "... which changes the loss" sh -c '! cmp "$0" "$1"' "$temp/out" "$temp/first"
+
+# --- bad input --------------------------------------------------------------------------------------------------------
+# `x` is the run that must not come to be.
+
+tiny() { refused "$1" "$2" "$softmax/train" --preset tiny --out x $3; }
+
+tiny "missing data" "'nowhere'" "--data nowhere"
+for part in missing empty truncated magic longer; do
+  mkdir "$part" && cp data/train.bin data/val.bin "$part"
+done
+rm missing/train.bin
+: > empty/train.bin
+head -c 5000 data/train.bin > truncated/train.bin
+patch magic/train.bin 0 '\001'
+echo >> longer/train.bin
+tiny "a missing token file" "missing|train" "--data missing"
+for part in empty truncated magic longer; do
+  tiny "a token file: $part" "$part/train.bin" "--data $part"
+done
+mkdir llm && cp data/train.bin data/val.bin llm
+tiny "a token at the vocabulary: file and place" "llm/train.bin|token 104 at byte offset 1026|below 100" \
+  "--data llm --vocab-size 100"
+run "$softmax/train" --preset tiny --data llm --out x --dry-run
+check "files without tokens.json have GPT-2's vocabulary, said in the banner" ended 0 "50257"
+mkdir one-token && cp data/train.bin one-token && head -c 1026 data/val.bin > one-token/val.bin
+patch one-token/val.bin 8 '\001\000\000\000'
+tiny "validation data of one token" "one-token/val.bin|two" "--data one-token --vocab-size 256"
+tiny "another vocabulary than that of the data" "--vocab-size is 300|256" "--data data --vocab-size 300"
+tiny "a sequence longer than the file" "--seq-len 20000|train.bin" "--data data --seq-len 20000"
+tiny "a batch larger than the data" "--batch-size 5000" "--data data --batch-size 5000"
+tiny "heads that do not divide the channels" "heads (5)|channels (32)" "--data data --heads 5"
+tiny "RoPE with an odd head size" "even|give 1" "--data data --heads 32 --position rope"
+refused "an unknown preset" "--preset is 'tny'|nearest is tiny" "$softmax/train" --out x --data data --preset tny
+tiny "an unknown option" "--batchsize|nearest is --batch-size" "--data data --batchsize 4"
+tiny "a value of another type" "--steps is 'many'" "--data data --steps many"
+tiny "no data" "--data" ""
+tiny "two sources of data" "--data|--text" "--data data --text text.txt"
+tiny "a warm-up longer than the run" "--warmup-steps is 9|--steps, which is 9" "--data data --steps 9 --warmup-steps 9"
+printf 'stepps = 10\n' > bad.ini
+tiny "an unknown key in the file of options" "bad.ini line 1|stepps|nearest is steps" "--data data --config bad.ini"
+tiny "a missing file of options" "--config is 'none.ini'" "--data data --config none.ini"
+refused "an unknown corpus" "--corpus is 'kjb'|nearest is kjv" "$build/prepare" --corpus kjb --out x
+refused "a missing text" "'none.txt'" "$build/prepare" --input none.txt --out x
+: > empty.txt
+refused "an empty text" "'empty.txt' has 0 bytes" "$build/prepare" --input empty.txt --out x
+tiny "a missing --text" "'none.txt'" "--text none.txt"
+tiny "an empty --text" "'empty.txt' has 0 bytes" "--text empty.txt"
+tiny "--text and heads that do not divide the channels" "heads (5)" "--text text.txt --heads 5"
+tiny "--text and a sequence longer than it" "--seq-len 20000" "--text text.txt --seq-len 20000"
+tiny "--text and another vocabulary" "--vocab-size is 300|--text 'text.txt'" "--text text.txt --vocab-size 300"
+refused "--text and folders above the run's that do not exist yet" "heads (5)" \
+  "$softmax/train" --preset tiny --text text.txt --out new/deep/x --heads 5
+for out in text.txt text.txt/x; do
+  refused "a run folder that cannot be made: $out" "--out '$out'" \
+    "$softmax/train" --preset tiny --data data --out "$out"
+done
+refused "a run folder in use" "--out 'base' holds a run already|--resume" \
+  "$softmax/train" --preset tiny --data data --out base
+tiny "more memory than any machine has" "--batch-size 100000000 |GiB are free|fits" "--data data --batch-size 100000000"
+fitting=$(sed 's/.*--batch-size \([0-9]*\) fits.*/\1/' "$temp/err")
+tiny "... and the batch that is named would fit" "sequences of 32 tokens, but" \
+  "--data data --batch-size $((fitting / 2))"
+tiny "more memory than can be counted" "EiB" "--data data --batch-size 2147483647 --seq-len 16777216"
+run env OMP_NUM_THREADS=none "$softmax/train" --preset tiny --data data --out x
+check "a bad OMP_NUM_THREADS" ended 2 "OMP_NUM_THREADS is 'none'"
+
+tiny "a checkpoint of another shape than asked for" "--channels is 64|has 32" \
+  "--data data --init-from base --channels 64"
+tiny "longer sequences than the checkpoint's learned positions" "--seq-len is 33|32" \
+  "--data data --init-from base --seq-len 33"
+tiny "a checkpoint that does not exist" "'none'" "--data data --init-from none"
+tiny "two checkpoints to start from" "--init-from|--continue-from" "--data data --init-from base --continue-from base"
+run "$softmax/train" --preset tiny --data llm --vocab-size 300 --out big --steps 0
+tiny "a checkpoint of another vocabulary than the data" "vocabulary of checkpoint|300|256" "--data data --init-from big"
+tiny "... or than bytes" "vocabulary of checkpoint|300|--text" "--text text.txt --init-from big"
+refused "sample knows bytes alone" "vocabulary of 300" "$softmax/sample" --checkpoint big
+mkdir shape && cp base/checkpoints/step-00000020/model.safetensors shape
+sed 's/"n_layer": *2/"n_layer": 3/' base/checkpoints/step-00000020/config.json > shape/config.json
+refused "tensors that are not those of config.json" "h.2." "$softmax/evaluate" --checkpoint shape --data data
+tiny "... in training" "h.2." "--data data --init-from shape"
+cp -r base damaged && patch damaged/checkpoints/step-00000020/model.safetensors 3000 'x'
+refused "a damaged checkpoint" "step-00000020/model.safetensors' is damaged" \
+  "$softmax/evaluate" --checkpoint damaged/checkpoints/step-00000020 --data data
+run "$softmax/evaluate" --checkpoint damaged --data data
+check "a run with a damaged checkpoint gives the one before, and says so" ended 0 "is damaged" "step-00000010"
+
+checked() { refused "$1" "$2" "$softmax/evaluate" $3; }
+checked "evaluate needs data" "--data" "--checkpoint base"
+checked "evaluate: a checkpoint that does not exist" "'none'" "--checkpoint none --data data"
+checked "evaluate: missing data" "'none.bin'" "--checkpoint base --data none.bin"
+checked "evaluate: an unknown split" "--split is 'valid'|nearest is val" "--checkpoint base --data data --split valid"
+checked "evaluate: a split of one file" "--split test" "--checkpoint base --data data/val.bin --split test"
+checked "evaluate: longer sequences than learned positions" "--seq-len is 33|32" \
+  "--checkpoint base --data data --seq-len 33"
+checked "evaluate: longer sequences than the file" "--seq-len is 20000|val.bin" \
+  "--checkpoint rope --data data --seq-len 20000"
+checked "evaluate: a RoPE base without RoPE" "--rope-theta-scale|learned" \
+  "--checkpoint base --data data --rope-theta-scale 2"
+checked "evaluate: more memory than any machine has" "--batch-size 100000000 |fits" \
+  "--checkpoint base --data data --batch-size 100000000"
+refused "sample: an empty prompt" "--prompt" "$softmax/sample" --checkpoint base --prompt ""
+
+# --- numbers that are none --------------------------------------------------------------------------------------------
+
+run "$softmax/train" --preset tiny --data data --out blown --lr 1e30 --checkpoint-every 1 --eval-every 0
+check "a loss that is not finite stops the run and is named" \
+  ended 1 "update 2: the loss is not finite" "layer 0" "tensor h.0."
+check "... in one line" one_line
+in_metrics() { tail -n 1 blown/metrics.jsonl | grep '"event":"nonfinite","step":2,"what":"loss","tensor":"h.0.'; }
+check "... and in the metrics" in_metrics
+check "... and earlier checkpoints stay" [ "$(ls blown/checkpoints)" = step-00000001 ]
+run "$softmax/train" --preset tiny --data data --out blown-eval --lr 1e30 --checkpoint-every 1 --eval-every 1
+check "so does a validation loss" ended 1 "update 1: the validation loss is not finite"
+check "... before the checkpoint" sh -c '[ ! -e blown-eval/checkpoints ]'
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
