@@ -1,0 +1,430 @@
+// The whole model, for every normalizer: gradients, initial values, causality, determinism, memory.
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "kernels/attention.h"
+#include "tests/catch.h"
+#include "tests/compare.h"
+#include "tests/model_fixture.h"
+
+namespace {
+
+// Odd sizes, several blocks of queries: T no multiple of a block, C and V no multiples of a SIMD width.
+Config odd_config() {
+  Config config;
+  config.L = 2;
+  config.NH = 3;
+  config.C = 24;
+  config.T = 37;
+  config.V = 29;
+  return config;
+}
+
+Config small_config() {
+  Config config;
+  config.L = 2;
+  config.NH = 2;
+  config.C = 32;
+  config.T = 32;
+  return config;
+}
+
+Position position_of(size_t i) { return kEveryPosition[i % 4]; }
+
+std::vector<float> gradients_of(const Gpt& gpt) { return copy_of(gpt.gradients.data(), gpt.gradients.size()); }
+
+// --- Differences
+// ------------------------------------------------------------------------------------------------------
+
+bool is_periodic(const std::string& name) {
+  return name.find("sin") != name.npos || name.find("cos") != name.npos || name.ends_with("sirenmax");
+}
+
+// Random weights some times their initial size, gains and biases off their initial values. Queries and keys have a bias
+// of 0.5, which puts the scores near HS 0.5^2 / sqrt(HS) = 0.7. The periodic forms get small weights, for a standard
+// deviation near 0.2: so no sum of signed weights nearly vanishes and no key comes near a pole. The others get larger
+// ones, for a standard deviation near 1.
+void set_well_conditioned(Gpt& gpt) {
+  const float factor = is_periodic(gpt.normalizer.name) ? 3 : 8;
+  for (const Tensor& tensor : gpt.tensors) {
+    float* x = gpt.parameter(tensor);
+    const std::vector<double> noise = random_vector(tensor.name, tensor.size);
+    const size_t queries_and_keys = tensor.name.ends_with("attn.c_attn.bias") ? 2 * size_t(gpt.config.C) : 0;
+    for (size_t i = 0; i < tensor.size; i++)
+      x[i] = tensor.decays() ? factor * x[i] : x[i] + 0.1f * float(noise[i]) + (i < queries_and_keys ? 0.5f : 0);
+  }
+}
+
+// Whether the scores of a row are away from the places where this formula turns sharply.
+bool well_conditioned(const std::string& name, std::vector<double> z) {
+  const double n = double(z.size());
+  const auto [least, most] = std::minmax_element(z.begin(), z.end());
+  const bool uses_spread = name.starts_with("sa_") || name.starts_with("norm_");  // divide by something like it
+  if (uses_spread && n > 1 && *most - *least < 0.1) return false;
+  if (name == "sa_softmax" && n == 1 && std::fabs(*most) < 0.1) return false;  // its weight is 1 above 0, 0 below
+  if (name.starts_with("norm_") && n > 1) {
+    double sum = 0, squares = 0;
+    for (double x : z) sum += x;
+    for (double& x : z) x -= sum / n, squares += x * x;
+    for (double& x : z) x /= std::sqrt(squares / (n - 1));
+  }
+  double signed_sum = 0, absolute_sum = 0, sinmax_sum = 0;
+  for (double x : z) {
+    signed_sum += std::sin(x);
+    absolute_sum += std::fabs(std::sin(x));
+    sinmax_sum += 1 + std::sin(10 * x);
+  }
+  if (name == "sinmax_signed" && std::fabs(signed_sum) < 0.3 * absolute_sum) return false;
+  return !name.ends_with("sinmax") || sinmax_sum > 0.1 * n;
+}
+
+// The same for all rows of up to six keys, after a forward; longer rows weigh less.
+bool well_conditioned(const Gpt& gpt, const Batch& batch) {
+  const size_t C = gpt.config.C, HS = gpt.config.HS();
+  for (const LayerActivations& h : gpt.a.h)
+    for (size_t b = 0; b < batch.B; b++)
+      for (size_t head = 0; head < size_t(gpt.config.NH); head++)
+        for (size_t t = 0; t < std::min(batch.T, size_t(6)); t++) {
+          std::vector<double> z;
+          for (size_t j = 0; j <= t; j++) {
+            const float* q = h.qkv + (b * batch.T + t) * 3 * C + head * HS;
+            const float* k = h.qkv + (b * batch.T + j) * 3 * C + head * HS + C;
+            z.push_back(gpt.a.slopes ? -double(gpt.a.slopes[head]) * double(t - j) : 0);
+            for (size_t i = 0; i < HS; i++) z.back() += double(q[i]) * k[i] / std::sqrt(double(HS));
+          }
+          if (!well_conditioned(gpt.normalizer.name, z)) return false;
+        }
+  return true;
+}
+
+Batch well_conditioned_batch(Gpt& gpt, size_t B, size_t T) {
+  for (uint32_t seed = 1; seed < 10000; seed++) {
+    Batch batch = random_batch(B, T, gpt.config.V, seed);
+    gpt.loss(batch);
+    if (well_conditioned(gpt, batch)) return batch;
+  }
+  throw std::runtime_error("no well-conditioned batch");
+}
+
+// d loss / d step along `direction`, by the central difference of 4th order.
+double slope(Gpt& gpt, const Batch& batch, const std::vector<double>& direction, double step) {
+  float* x = gpt.parameters.data();
+  const std::vector<float> at = copy_of(x, gpt.parameters.size());
+  double offset = 0;
+  auto loss = [&] {
+    for (size_t i = 0; i < at.size(); i++) x[i] = float(at[i] + offset * direction[i]);
+    return gpt.loss(batch);
+  };
+  double result = central_difference(loss, offset, step);
+  std::copy(at.begin(), at.end(), x);
+  return result;
+}
+
+// Rounding of the mean loss, 5e-8 at most, which a difference divides by its step; and the error of the difference
+// itself.
+constexpr double kLossNoise = 5e-8, kDifferenceTolerance = 1e-3;
+
+}  // namespace
+
+TEST_CASE("model: differences of the loss along each tensor's gradient agree with the backward", "[model]") {
+  const auto& all = every_normalizer();
+  for (size_t n = 0; n < all.size(); n++) {
+    Config config = odd_config();
+    config.position = position_of(n);
+    config.tied = n % 3 != 0;
+    // A standardized score of three keys stays below 2 / sqrt(3), away from siren's pole at pi/2.
+    if (all[n].name == "norm_sirenmax") config.T = 3;
+    // Within a larger step another key becomes a row's minimum or maximum, or sin(10 z) is no polynomial any more.
+    const bool short_step = all[n].name.starts_with("sa_") || all[n].name.ends_with("sinmax");
+    const double step = short_step ? 1e-3 : 1e-2;
+    INFO(all[n].name << ", " << position_name(config.position));
+    Gpt gpt(all[n], config, 1, config.T);
+    set_well_conditioned(gpt);
+    const Batch batch = well_conditioned_batch(gpt, 1, config.T);
+    gpt.add_gradient(batch);
+    const std::vector<float> gradient = gradients_of(gpt);
+    std::vector<double> direction(gradient.size());
+    for (const Tensor& tensor : gpt.tensors) {
+      INFO(tensor.name);
+      const double norm = std::sqrt(cpu::sum_of_squares(&gradient[tensor.offset], tensor.size));
+      REQUIRE(norm > 0);
+      std::fill(direction.begin(), direction.end(), 0);
+      for (size_t i = tensor.offset; i < tensor.offset + tensor.size; i++) direction[i] = gradient[i] / norm;
+      const double difference = slope(gpt, batch, direction, step);
+      CHECK(std::fabs(difference - norm) < kDifferenceTolerance * norm + kLossNoise / step);
+    }
+
+    // All at once, in a random direction of length 1, in which every parameter moves little.
+    const double length = std::sqrt(double(parameter_count(gpt.config))), long_step = 3 * step;
+    double expected = 0;
+    std::fill(direction.begin(), direction.end(), 0);
+    for (const Tensor& tensor : gpt.tensors) {
+      const std::vector<double> random = random_vector("direction " + tensor.name, tensor.size);
+      for (size_t i = 0; i < tensor.size; i++) {
+        direction[tensor.offset + i] = random[i] / length;
+        expected += random[i] / length * gpt.gradient(tensor)[i];
+      }
+    }
+    const double difference = slope(gpt, batch, direction, long_step);
+    CHECK(std::fabs(difference - expected) < kDifferenceTolerance * std::fabs(expected) + kLossNoise / long_step);
+  }
+}
+
+TEST_CASE("model: it learns one batch by heart", "[model]") {
+  for (const char* name : {"softmax", "ssmax_bias", "sa_softmax", "sin2max_shifted"}) {
+    INFO(name);
+    Config config = small_config();
+    config.T = 16;
+    config.V = 32;
+    Gpt gpt(normalizer_named(name), config, 4, config.T);
+    AdamWMemory adamw(gpt);
+    const Batch batch = random_batch(4, config.T, config.V, 3);
+    for (int step = 0; step < 200; step++) {
+      gpt.add_gradient(batch);
+      adamw.update(gpt, 1e-2, 0.0, 1.0);
+    }
+    CHECK(gpt.loss(batch) < 0.1);  // from ln 32 = 3.5
+  }
+}
+
+// --- Initial values
+// ---------------------------------------------------------------------------------------------------
+
+TEST_CASE("model: the loss at initialization is near ln V", "[core][model]") {
+  for (const NormalizerEntry& normalizer : every_normalizer())
+    for (Position position : kEveryPosition)
+      for (bool tied : {true, false}) {
+        INFO(normalizer.name << ", " << position_name(position) << (tied ? "" : ", untied"));
+        Config config = small_config();
+        config.position = position;
+        config.tied = tied;
+        Gpt gpt(normalizer, config, 2, config.T);
+        CHECK(std::fabs(gpt.loss(random_batch(2, config.T, config.V, 5)) - std::log(config.V)) < 0.05);
+      }
+}
+
+namespace {
+
+std::map<std::string, std::vector<float>> initial_values(const Config& config, unsigned long long seed = 1) {
+  Buffer block(parameter_floats(config));
+  init_parameters(config, block.data(), seed, initial_scale(config.T));
+  std::map<std::string, std::vector<float>> values;
+  for (const Tensor& tensor : parameter_tensors(config))
+    values[tensor.name] = copy_of(block.data() + tensor.offset, tensor.size);
+  return values;
+}
+
+}  // namespace
+
+TEST_CASE("model: normalizer, head and positions change no other tensor's initial bits", "[core][model]") {
+  const auto base = initial_values(small_config());
+  for (const NormalizerEntry& normalizer : every_normalizer())
+    for (Position position : kEveryPosition)
+      for (bool tied : {true, false}) {
+        Config config = with_normalizer(small_config(), normalizer);
+        config.position = position;
+        config.tied = tied;
+        const auto values = initial_values(config);
+        size_t own = (position == Position::kLearned) + !tied + size_t(config.L * normalizer.params);
+        CHECK(values.size() == base.size() + own);
+        for (const auto& [name, x] : base) {
+          INFO(normalizer.name << ", " << position_name(position) << ": " << name);
+          CHECK(same_bits(values.at(name), x));
+        }
+      }
+}
+
+TEST_CASE("model: initial values have their mean and standard deviation", "[core][model]") {
+  Config config = with_normalizer(small_config(), normalizer_named("ssmax_bias"));
+  config.position = Position::kLearned;
+  config.tied = false;
+  for (const auto& [name, x] : initial_values(config)) {
+    INFO(name);
+    const bool residual = name.ends_with("c_proj.weight"), gain = name.find("ln_") != name.npos;
+    const double count = double(x.size());
+    if (name.ends_with("normalizer.scale")) {
+      for (float value : x) CHECK(value == float(initial_scale(config.T)));
+    } else if (name.ends_with(".bias")) {
+      for (float value : x) CHECK(value == 0);
+    } else if (gain) {
+      for (float value : x) CHECK(value == 1);
+    } else {
+      const double sd = residual ? 0.02 / std::sqrt(2.0 * config.L) : 0.02;
+      double sum = 0, squares = 0;
+      for (float value : x) sum += value, squares += double(value) * value;
+      CHECK(std::fabs(sum / count) < 4 * sd / std::sqrt(count));  // 4 standard errors each
+      CHECK(std::fabs(std::sqrt(squares / count) / sd - 1) < 4 / std::sqrt(2 * count));
+    }
+  }
+  const auto one = initial_values(config, 1), two = initial_values(config, 2);
+  CHECK(one.at("wte.weight") != two.at("wte.weight"));
+  CHECK(one.at("wte.weight") != one.at("lm_head.weight"));
+  CHECK(one.at("h.0.attn.c_attn.weight") != one.at("h.1.attn.c_attn.weight"));
+}
+
+TEST_CASE("model: the first scale of SSMax makes the mean temperature 1", "[core][model]") {
+  for (int T : {2, 7, 256, 1024}) {
+    double sum = 0;
+    for (int n = 1; n <= T; n++) sum += initial_scale(T) * std::log(n);
+    CHECK(sum / T == Approx(1).epsilon(1e-12));
+  }
+  CHECK(initial_scale(1) == 1);
+}
+
+TEST_CASE("model: the number of parameters follows the formula", "[core][model]") {
+  Config gpt2;
+  gpt2.L = gpt2.NH = 12;
+  gpt2.C = 768;
+  gpt2.T = 1024;
+  gpt2.V = 50257;
+  gpt2.position = Position::kLearned;
+  CHECK(parameter_count(gpt2) == 124439808);  // the published GPT-2
+
+  for (const NormalizerEntry& normalizer : every_normalizer())
+    for (Position position : kEveryPosition)
+      for (bool tied : {true, false}) {
+        Config config = with_normalizer(odd_config(), normalizer);
+        config.position = position;
+        config.tied = tied;
+        const size_t L = config.L, NH = config.NH, C = config.C, T = config.T, V = config.V;
+        const size_t embeddings = V * C * (tied ? 1 : 2) + (position == Position::kLearned ? T * C : 0);
+        CHECK(parameter_count(config) == embeddings + L * (12 * C * C + 13 * C + normalizer.params * NH) + 2 * C);
+        CHECK(parameter_floats(config) >= parameter_count(config));
+      }
+}
+
+// --- Identities
+// -------------------------------------------------------------------------------------------------------
+
+TEST_CASE("model: a token changes no logit before it, bit for bit", "[core][model]") {
+  const auto& all = every_normalizer();
+  for (size_t n = 0; n < all.size(); n++) {
+    Config config = odd_config();
+    config.position = position_of(n + 1);
+    INFO(all[n].name << ", " << position_name(config.position));
+    Gpt gpt(all[n], config, 2, config.T);
+    set_well_conditioned(gpt);
+    Batch batch = random_batch(2, config.T, config.V, 11);
+    const std::vector<float> before = gpt.logits(batch);
+    for (size_t t : {size_t(0), size_t(15), size_t(16), batch.T - 1}) {
+      Batch other = batch;
+      other.tokens[t] = (batch.tokens[t] + 1) % config.V;  // in the first row alone
+      const std::vector<float> after = gpt.logits(other);
+      const size_t change = t * size_t(config.V), row = batch.T * size_t(config.V);
+      CHECK(same_bits(copy_of(&before[0], change), copy_of(&after[0], change)));
+      CHECK(same_bits(copy_of(&before[row], row), copy_of(&after[row], row)));
+      for (size_t later = t; later < batch.T; later++) {  // and every one from there on, through attention
+        const size_t at = later * size_t(config.V);
+        CHECK_FALSE(same_bits(copy_of(&before[at], config.V), copy_of(&after[at], config.V)));
+      }
+    }
+  }
+}
+
+TEST_CASE("model: the same bits with any number of threads", "[core][model]") {
+  const auto& all = every_normalizer();
+  for (size_t n = 0; n < all.size(); n++) {
+    Config config = odd_config();
+    config.T = 70;
+    config.position = position_of(n);
+    INFO(all[n].name << ", " << position_name(config.position));
+    const Batch batch = random_batch(3, config.T, config.V, 13);
+    CHECK(same_for_any_threads([&] {
+      Gpt gpt(all[n], config, 3, config.T);
+      set_well_conditioned(gpt);
+      gpt.add_gradient(batch);
+      std::vector<float> result = gradients_of(gpt);
+      result.insert(result.end(), gpt.a.losses, gpt.a.losses + batch.B * batch.T);
+      return result;
+    }));
+  }
+}
+
+TEST_CASE("model: micro-batches add up to the large batch", "[core][model]") {
+  const auto& all = every_normalizer();
+  for (size_t n = 0; n < all.size(); n++) {
+    Config config = odd_config();
+    config.position = position_of(n);
+    INFO(all[n].name << ", " << position_name(config.position));
+    const Batch large = random_batch(4, config.T, config.V, 17);
+    Gpt once(all[n], config, 4, config.T), twice(all[n], config, 4, config.T);
+    set_well_conditioned(once);
+    set_well_conditioned(twice);
+    const double loss = once.add_gradient(large);
+    double sum = 0;
+    for (size_t half : {0, 1}) {
+      const size_t begin = half * 2 * large.T, end = begin + 2 * large.T;
+      Batch micro{2, large.T, {}, {}};
+      micro.tokens.assign(large.tokens.begin() + begin, large.tokens.begin() + end);
+      micro.targets.assign(large.targets.begin() + begin, large.targets.begin() + end);
+      sum += twice.add_gradient(micro, 0.5f);
+    }
+    CHECK(sum / 2 == Approx(loss).epsilon(1e-7));
+    // The same numbers are added up in another order.
+    for (const Tensor& tensor : once.tensors) {
+      INFO(tensor.name);
+      CHECK(compare(copy_of(twice.gradient(tensor), tensor.size), copy_of(once.gradient(tensor), tensor.size),
+                    kFp32 * 5));
+    }
+  }
+}
+
+TEST_CASE("model: fewer and shorter rows than planned give the bits of a model planned for them", "[core][model]") {
+  const auto& all = every_normalizer();
+  for (size_t n = 0; n < all.size(); n++) {
+    Config config = odd_config();
+    config.position = position_of(n);
+    INFO(all[n].name << ", " << position_name(config.position));
+    Gpt large(all[n], config, 3, config.T);
+    set_well_conditioned(large);
+    large.add_gradient(random_batch(3, config.T, config.V, 19));  // leaves its numbers behind
+    std::fill_n(large.gradients.data(), large.gradients.size(), 0.0f);
+    for (size_t T : {1, 20}) {
+      const Batch batch = random_batch(2, T, config.V, 23);
+      Gpt small(all[n], config, 2, T);
+      set_well_conditioned(small);
+      CHECK(same_bits(large.logits(batch), small.logits(batch)));
+      CHECK(large.add_gradient(batch) == small.add_gradient(batch));
+      CHECK(same_bits(gradients_of(large), gradients_of(small)));
+      std::fill_n(large.gradients.data(), large.gradients.size(), 0.0f);
+    }
+  }
+}
+
+TEST_CASE("model: activations and scratch memory grow linearly with T", "[core][model]") {
+  for (const NormalizerEntry& normalizer : every_normalizer()) {
+    Config config = with_normalizer(small_config(), normalizer);
+    const size_t T = 1024;
+    const auto single = activation_tensors(config, normalizer.row_words, 1, T, true);
+    const auto twice = activation_tensors(config, normalizer.row_words, 1, 2 * T, true);
+    REQUIRE(single.size() == twice.size());
+    for (size_t i = 0; i < single.size(); i++) {
+      INFO(normalizer.name << ", " << single[i].name);
+      CHECK(twice[i].size <= 2 * single[i].size);
+      CHECK(single[i].size <= T * std::max({size_t(4 * config.C), size_t(config.V), size_t(64)}));  // no T x T
+    }
+  }
+  const size_t once = cpu::attention_scratch_floats(1024, 64), twice = cpu::attention_scratch_floats(2048, 64);
+  CHECK(twice <= 2 * once);
+}
+
+TEST_CASE("model: activations do not overlap and stay inside their block", "[core][model]") {
+  for (Position position : kEveryPosition) {
+    Config config = odd_config();
+    config.position = position;
+    const auto tensors = activation_tensors(config, 7, 2, config.T, true);
+    size_t end = 0;
+    for (const ActivationTensor& tensor : tensors) {
+      INFO(tensor.name);
+      CHECK(tensor.offset % kAlignFloats == 0);
+      CHECK(tensor.offset >= end);
+      end = tensor.offset + tensor.size;
+    }
+    CHECK(end <= activation_floats(config, 7, 2, config.T, true));
+    CHECK(activation_floats(config, 7, 2, config.T, false) < activation_floats(config, 7, 2, config.T, true));
+  }
+}
