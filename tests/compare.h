@@ -59,7 +59,7 @@ inline constexpr Tolerance kFp32 = {1e-6, 4e-6};
 inline constexpr Tolerance kDifferences = {1e-9, 1e-9};
 
 // What a comparison found. True where both errors are within the tolerance.
-struct Comparison {
+struct Agreement {
   double norm, largest;
   double correlation;  // of the two arrays as vectors; near 1 with large errors means a wrong factor
   size_t worst;        // where the error is largest
@@ -67,7 +67,7 @@ struct Comparison {
 
   explicit operator bool() const { return norm <= tolerance.norm && largest <= tolerance.largest; }
 
-  friend std::ostream& operator<<(std::ostream& out, const Comparison& c) {
+  friend std::ostream& operator<<(std::ostream& out, const Agreement& c) {
     return out << "relative error " << c.norm << " in norm (allowed " << c.tolerance.norm << "), " << c.largest
                << " of the largest element (allowed " << c.tolerance.largest << "), at [" << c.worst
                << "]; correlation " << c.correlation;
@@ -77,7 +77,7 @@ struct Comparison {
 // Compares two arrays. Fails for another length and for anything that is not finite. Where all expected numbers are 0,
 // so must be all others.
 template <class Got, class Expected>
-Comparison compare(const std::vector<Got>& got, const std::vector<Expected>& expected, Tolerance tolerance) {
+Agreement compare(const std::vector<Got>& got, const std::vector<Expected>& expected, Tolerance tolerance) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   if (got.size() != expected.size()) return {kInfinity, kInfinity, 0, 0, tolerance};
   double error = 0, norm = 0, got_norm = 0, product = 0, largest_error = 0, largest = 0;

@@ -23,7 +23,7 @@ TEST_CASE("a comparison reports what is wrong", "[core][helpers]") {
 
   SECTION("a factor") {
     for (double& element : wrong) element *= 1.01;
-    Comparison found = compare(wrong, x, kLoose);
+    Agreement found = compare(wrong, x, kLoose);
     CHECK_FALSE(found);
     CHECK(found.norm == Approx(0.01));
     CHECK(found.correlation == Approx(1));
@@ -35,7 +35,7 @@ TEST_CASE("a comparison reports what is wrong", "[core][helpers]") {
   }
   SECTION("one element") {
     wrong[17] += 0.1;
-    Comparison found = compare(wrong, x, {1, 1e-2});
+    Agreement found = compare(wrong, x, {1, 1e-2});
     CHECK_FALSE(found);
     CHECK(found.worst == 17);
   }
