@@ -8,8 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "kernels/adamw.h"
-#include "kernels/check.h"
 #include "kernels/normalizer/normalizer.h"
 #include "kernels/random.h"
 #include "model/activations.h"
@@ -17,6 +15,7 @@
 #include "model/buffer.h"
 #include "model/forward.h"
 #include "model/parameters.h"
+#include "train/optimizer.h"
 
 inline std::vector<float> copy_of(const float* x, size_t n) { return {x, x + n}; }
 
@@ -139,20 +138,9 @@ struct AdamWMemory {
 
   // Uses the gradients up, and returns their norm before clipping.
   double update(Gpt& gpt, double lr, double decay, double clip) {
-    updates++;
-    double norm = std::sqrt(cpu::sum_of_squares(gpt.gradients.data(), gpt.gradients.size()));
-    AdamW step;
-    step.lr = float(lr);
-    step.beta1 = 0.9f;
-    step.beta2 = 0.95f;
-    step.correction1 = float(1 - std::pow(0.9, updates));
-    step.correction2 = float(1 - std::pow(0.95, updates));
-    step.grad_scale = float(std::min(1.0, clip / (norm + 1e-6)));
-    for (const Tensor& tensor : gpt.tensors) {
-      step.decay = tensor.decays() ? float(decay) : 0;
-      cpu::adamw_update(gpt.parameter(tensor), gpt.gradient(tensor), m.data() + tensor.offset, v.data() + tensor.offset,
-                        tensor.size, step);
-    }
+    double norm = gradient_norm(gpt.gradients.data(), gpt.gradients.size());
+    update_parameters(gpt.tensors, gpt.parameters.data(), gpt.gradients.data(), m.data(), v.data(),
+                      {lr, 0.9, 0.95, decay, clip}, updates++, norm);
     return norm;
   }
 };

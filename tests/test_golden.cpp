@@ -105,7 +105,7 @@ TEST_CASE("golden: losses and gradients of every normalizer and position agree w
       file.read(name + ".gradient", begin, tensor.size, expected.data());
       begin += tensor.size;
       INFO("gradient of " << tensor.name);
-      Comparison result = compare(copy_of(gpt.gradient(tensor), tensor.size), expected, kGradient * conditioning);
+      Agreement result = compare(copy_of(gpt.gradient(tensor), tensor.size), expected, kGradient * conditioning);
       CHECK(result);
       CHECK(result.correlation > kCorrelation);
     }
@@ -152,7 +152,7 @@ TEST_CASE("golden: updates by AdamW with clipping agree with PyTorch", "[core][g
       expected[i] -= start[i];
     }
     INFO("change of " << tensor.name);
-    Comparison result = compare(moved, expected, kMoved);
+    Agreement result = compare(moved, expected, kMoved);
     CHECK(result);
     CHECK(result.correlation > kCorrelation);
   }

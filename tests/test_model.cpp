@@ -150,7 +150,7 @@ TEST_CASE("model: differences of the loss along each tensor's gradient agree wit
     std::vector<double> direction(gradient.size());
     for (const Tensor& tensor : gpt.tensors) {
       INFO(tensor.name);
-      const double norm = std::sqrt(cpu::sum_of_squares(&gradient[tensor.offset], tensor.size));
+      const double norm = gradient_norm(&gradient[tensor.offset], tensor.size);
       REQUIRE(norm > 0);
       std::fill(direction.begin(), direction.end(), 0);
       for (size_t i = tensor.offset; i < tensor.offset + tensor.size; i++) direction[i] = gradient[i] / norm;

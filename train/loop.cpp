@@ -18,7 +18,6 @@
 #include "data/loader.h"
 #include "data/prepare.h"
 #include "data/tokenizer.h"
-#include "kernels/adamw.h"
 #include "kernels/check.h"
 #include "kernels/normalizer/normalizer.h"
 #include "model/backend.h"
@@ -34,6 +33,7 @@
 #include "train/memory.h"
 #include "train/memory_plan.h"
 #include "train/metrics.h"
+#include "train/optimizer.h"
 #include "train/schedule.h"
 #include "train/threads.h"
 
@@ -45,14 +45,6 @@ namespace fs = std::filesystem;
 namespace {
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-// beta^k by repeated squaring: no libm in the step.
-double power(double beta, uint64_t k) {
-  double result = 1;
-  for (; k > 0; k /= 2, beta *= beta)
-    if (k % 2 == 1) result *= beta;
-  return result;
-}
 
 // Multiply-adds count as two; attention as the causal half. Forward and twice that for the backward.
 double flops_per_token(const Config& config, int T) {
@@ -136,13 +128,15 @@ class Trainer {
         };
       backward<N>(config_, p_, dp_, a_, inputs_.data(), targets_.data(), float(1 / tokens), B_, T_, observer);
     }
-    result.grad_norm = std::sqrt(backend::sum_of_squares(gradients_.data(), gradients_.size()));
+    result.grad_norm = gradient_norm(gradients_.data(), gradients_.size());
     if (!std::isfinite(result.grad_norm)) {
       std::vector<Tensor> backwards(tensors_.rbegin(), tensors_.rend());
       stop_nonfinite(k + 1, "gradient", backwards, gradients_.data());
     }
     result.lr = learning_rate(options_, int(k));
-    apply(k, result.lr, result.grad_norm);
+    update_parameters(tensors_, parameters_.data(), gradients_.data(), m_.data(), v_.data(),
+                      {result.lr, options_.beta1, options_.beta2, options_.weight_decay, options_.grad_clip}, k,
+                      result.grad_norm);
     return result;
   }
 
@@ -190,21 +184,6 @@ class Trainer {
     auto tensors = activation_tensors(config_, kRowWords<N>, B_, T_, false);
     std::erase_if(tensors, [](const ActivationTensor& tensor) { return tensor.name.ends_with(".attn.rows"); });
     return tensors;
-  }
-
-  void apply(uint64_t k, double lr, double grad_norm) {
-    AdamW step;
-    step.lr = float(lr);
-    step.beta1 = float(options_.beta1);
-    step.beta2 = float(options_.beta2);
-    step.correction1 = float(1 - power(options_.beta1, k + 1));
-    step.correction2 = float(1 - power(options_.beta2, k + 1));
-    step.grad_scale = options_.grad_clip > 0 ? float(std::min(1.0, options_.grad_clip / (grad_norm + 1e-6))) : 1.0f;
-    for (const Tensor& tensor : tensors_) {
-      step.decay = tensor.decays() ? float(options_.weight_decay) : 0.0f;
-      backend::adamw_update(parameters_.data() + tensor.offset, gradients_.data() + tensor.offset,
-                            m_.data() + tensor.offset, v_.data() + tensor.offset, tensor.size, step);
-    }
   }
 
   // Names the first tensor of the list that holds such a number, and where; throws.

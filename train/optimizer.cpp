@@ -1,0 +1,40 @@
+#include "train/optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/adamw.h"
+#include "kernels/check.h"
+#include "model/backend.h"
+
+namespace {
+
+// beta^k by repeated squaring: no libm in the step.
+double power(double beta, uint64_t k) {
+  double result = 1;
+  for (; k > 0; k /= 2, beta *= beta)
+    if (k % 2 == 1) result *= beta;
+  return result;
+}
+
+}  // namespace
+
+double gradient_norm(const float* gradients, size_t size) {
+  return std::sqrt(backend::sum_of_squares(gradients, size));
+}
+
+void update_parameters(const std::vector<Tensor>& tensors, float* parameters, float* gradients, float* m, float* v,
+                       const OptimizerOptions& options, uint64_t k, double norm) {
+  AdamW step;
+  step.lr = float(options.lr);
+  step.beta1 = float(options.beta1);
+  step.beta2 = float(options.beta2);
+  step.correction1 = float(1 - power(options.beta1, k + 1));
+  step.correction2 = float(1 - power(options.beta2, k + 1));
+  step.grad_scale = options.grad_clip > 0 ? float(std::min(1.0, options.grad_clip / (norm + 1e-6))) : 1.0f;
+  for (const Tensor& tensor : tensors) {
+    step.decay = tensor.decays() ? float(options.weight_decay) : 0.0f;
+    backend::adamw_update(parameters + tensor.offset, gradients + tensor.offset, m + tensor.offset, v + tensor.offset,
+                          tensor.size, step);
+  }
+}
