@@ -110,9 +110,9 @@ test-all:
 CLANG_FORMAT ?= clang-format
 SOURCES = $(shell find data kernels model tests train -name '*.h' -o -name '*.cpp' -o -name '*.cu')
 format:
-	$(CLANG_FORMAT) -i $(SOURCES)
+	@$(CLANG_FORMAT) -i $(SOURCES)
 format-check:
-	$(CLANG_FORMAT) --dry-run --Werror $(SOURCES)
+	@$(CLANG_FORMAT) --dry-run --Werror $(SOURCES)
 
 ## make clean            removes this build's folder; runs and data stay
 .PHONY: clean
