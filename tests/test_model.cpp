@@ -135,6 +135,8 @@ TEST_CASE("model: differences of the loss along each tensor's gradient agree wit
   for (size_t n = 0; n < all.size(); n++) {
     Config config = odd_config();
     config.position = position_of(n);
+    // ALiBi's differences span so much of a period that the sum of cosines vanishes in some row of every batch.
+    if (all[n].name == "cosmax" && config.position == Position::kAlibi) config.position = Position::kRope;
     config.tied = n % 3 != 0;
     // A standardized score of three keys stays below 2 / sqrt(3), away from siren's pole at pi/2.
     if (all[n].name == "norm_sirenmax") config.T = 3;

@@ -10,15 +10,24 @@
 //     template <class V> struct Row  { V ...; };       // what the forward reduces; nothing but V
 //     template <class V> struct Back { V dot, ...; };  // what the backward reduces; nothing but V
 //
-//     Row<V>  begin(V n, const V* theta)                        every sum at its identity
-//     V       add(Row<V>&, V z, V j, auto pass)                 last pass: the weight before `scale`; else anything
-//     void    merge(Row<V>&, const Row<V>& later, auto pass)    `later` saw only larger j
-//     void    end(Row<V>&, auto pass)
-//     V       scale(const Row<V>&)                              a_j = what the last add returned * scale
-//     Back<V> back_begin(const Row<V>&, V dot)                  dot = sum_j a_j g_j, which the kernel knows as <dout,
-//     out> V       back_add(const Row<V>&, Back<V>&, V z, V j, V g, auto pass)   pass 0: g = dL/da_j; later: the last
-//     result void    back_merge(Back<V>&, const Back<V>& later, auto pass) void    dparam(const Back<V>&, V n, V*
-//     dtheta)            writes this row's part of dL/dtheta
+//     // every sum at its identity
+//     Row<V> begin(V n, const V* theta)
+//     // takes key j; in the last pass returns its weight, but for `scale`
+//     V add(Row<V>&, V z, V j, auto pass)
+//     // joins the sums of two parts of the row; `later` saw only larger j
+//     void merge(Row<V>&, const Row<V>& later, auto pass)
+//     // all keys of the pass are in
+//     void end(Row<V>&, auto pass)
+//     // a_j = what the last add returned * scale
+//     V scale(const Row<V>&)
+//
+//     // dot = sum_j a_j g_j, which the kernel knows as <dout, out>
+//     Back<V> back_begin(const Row<V>&, V dot)
+//     // g = dL/da_j in pass 0, then what the pass before returned; the last returns dz_j
+//     V back_add(const Row<V>&, Back<V>&, V z, V j, V g, auto pass)
+//     void back_merge(Back<V>&, const Back<V>& later, auto pass)
+//     // overwrites dtheta (params) with this row's part of dL/dtheta
+//     void dparam(const Back<V>&, V n, V* dtheta)
 //   };
 //
 // All are `template <class V> static HD`. V is double, float, or num::Pack, where each lane is another query; so there
