@@ -59,6 +59,7 @@ refused() {
   snapshot > "$temp/before"
   run "$@"
   check "$name" refusal "$texts"
+  rm -rf x
 }
 refusal() {
   ended 2 && one_line && unchanged || return 1
@@ -246,15 +247,23 @@ mkdir elsewhere/deep
 (cd elsewhere/deep && "$ssmax/train" --out ../../halves --data ../../data --resume --steps 20 > /dev/null)
 check "10 updates and 10 more, from another folder, are the same as 20" same_steps straight halves
 
-# A run that is told to stop: wait for its first update, at most a minute.
+# wait_for COMMAND...: until it succeeds, at most a minute
+wait_for() {
+  for attempt in $(awk 'BEGIN { for (i = 0; i < 300; i++) print i }'); do
+    "$@" && return
+    sleep 0.2 2> /dev/null || sleep 1
+  done
+  return 1
+}
+has_begun() { grep -qs '"event":"step"' stopped/metrics.jsonl; }
+has_ended() { ! kill -0 "$process" 2> /dev/null; }
+
 "$softmax/train" --preset tiny --data data --out stopped --steps 1000000 --schedule constant --checkpoint-every 0 \
   --eval-every 0 --attention-every 0 > "$temp/out" 2> "$temp/err" &
-process=$! command="train, sent SIGTERM" waited=0
-until grep -qs '"event":"step"' stopped/metrics.jsonl || [ "$waited" -ge 300 ]; do
-  sleep 0.2 2> /dev/null || sleep 1
-  waited=$((waited + 1))
-done
+process=$! command="train, sent SIGTERM"
+wait_for has_begun
 kill -TERM "$process"
+wait_for has_ended || kill -KILL "$process"
 wait "$process"
 status=$?
 check "a run that is stopped saves what it has" ended 1 "--resume --out 'stopped' goes on"
@@ -403,9 +412,9 @@ done
 refused "a run folder in use" "--out 'base' holds a run already|--resume" \
   "$softmax/train" --preset tiny --data data --out base
 tiny "more memory than any machine has" "--batch-size 100000000 |GiB are free|fits" "--data data --batch-size 100000000"
-fitting=$(sed 's/.*--batch-size \([0-9]*\) fits.*/\1/' "$temp/err")
+fitting=$(sed -n 's/.*--batch-size \([0-9]*\) fits.*/\1/p' "$temp/err")
 tiny "... and the batch that is named would fit" "sequences of 32 tokens, but" \
-  "--data data --batch-size $((fitting / 2))"
+  "--data data --batch-size $((${fitting:-0} / 2))"
 tiny "more memory than can be counted" "EiB" "--data data --batch-size 2147483647 --seq-len 16777216"
 run env OMP_NUM_THREADS=none "$softmax/train" --preset tiny --data data --out x
 check "a bad OMP_NUM_THREADS" ended 2 "OMP_NUM_THREADS is 'none'"
