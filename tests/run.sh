@@ -8,6 +8,7 @@
 set -u
 : "${BUILD:=build}"
 export BUILD
+export OMP_WAIT_POLICY=passive  # threads that wait must not take the cores of other programs
 log=$BUILD/tests/log
 passed=0 failed=0
 

@@ -11,6 +11,12 @@ std::string with_commas(uint64_t n) {
   return digits;
 }
 
+std::string number_text(double x) {
+  char text[40];
+  std::snprintf(text, sizeof text, "%g", x);
+  return text;
+}
+
 std::string clock_text(double seconds) {
   const long s = long(std::max(0.0, seconds) + 0.5);
   char text[40];

@@ -7,6 +7,9 @@
 // "1,234,567".
 std::string with_commas(uint64_t n);
 
+// Up to six digits: "0.002", "1e-05".
+std::string number_text(double x);
+
 // "1:02:03", "4:05".
 std::string clock_text(double seconds);
 

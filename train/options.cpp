@@ -195,6 +195,7 @@ bool may_be_same_place(const std::string& saved, const std::string& asked) {
 
 // The value as --resume's errors show it.
 std::string shown(const nlohmann::ordered_json& value) {
+  if (value.is_number_float()) return text_of(value.get<double>());
   if (!value.is_string()) return value.dump();
   return value == "" ? "none" : "'" + value.get<std::string>() + "'";
 }

@@ -1,6 +1,7 @@
 // A model that was trained earlier, ready for a forward: what evaluate and sample have in common.
 #pragma once
 
+#include <cstdio>
 #include <string>
 
 #include "data/error.h"
@@ -24,7 +25,7 @@ struct TrainedModel {
   // normalizer.
   TrainedModel(const std::string& checkpoint, const char* program) {
     FoundCheckpoint found = find_checkpoint(checkpoint, CheckpointUse::kWeights);
-    for (const std::string& warning : found.warnings) print_fact("warning", warning);
+    for (const std::string& warning : found.warnings) std::fprintf(stderr, "%s: %s\n", program, warning.c_str());
     path = found.path;
     config = load_config(path);
     if (config.normalizer != kSelectedName)

@@ -2,7 +2,7 @@
 //   double      tests and the attention record: the standard library's
 //   float       CUDA and scalar CPU code: the polynomials below
 //   num::Pack   CPU kernels, one float per SIMD lane: the same polynomials (kernels/cpu/pack.h)
-// One template serves float and Pack, so CPU and GPU agree to the last bits, and no result depends on a libm. Nothing
+// One template serves float and Pack, so CPU and GPU compute the same functions, and none depends on a libm. Nothing
 // here branches on a value: `select` chooses between two results. NaN goes in, NaN comes out, always: a run that
 // diverges must be seen to diverge.
 //
