@@ -108,7 +108,9 @@ ThreadCount choose_threads(int asked, const char* environment, int cores, double
 }
 
 ThreadCount set_threads(int asked) {
-  ThreadCount choice = choose_threads(asked, std::getenv("OMP_NUM_THREADS"), machine_cores(), cpu_quota());
+  const char* environment = std::getenv("OMP_NUM_THREADS");
+  choose_threads(asked, environment, 1, 0);  // refuses what is no number before libomp is asked, which would abort
+  ThreadCount choice = choose_threads(asked, environment, machine_cores(), cpu_quota());
 #ifdef _OPENMP
   omp_set_dynamic(0);
   omp_set_num_threads(choice.threads);
