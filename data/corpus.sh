@@ -11,12 +11,18 @@ fail() {
   exit 1
 }
 
-# Downloads packages and unpacks them below $work/root.
+download() {
+  (cd "$work" && apt-get -qq download "$@") >"$work/log" 2>&1
+}
+
+# Downloads packages and unpacks them below $work/root. The lists of packages may be missing or old: as root they are
+# brought up to date.
 unpack() {
   command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
     fail "it is taken from a Debian package, and this system has no apt-get and dpkg-deb"
-  (cd "$work" && apt-get -qq download "$@") >"$work/log" 2>&1 ||
+  if ! download "$@" && ! { [ "$(id -u)" = 0 ] && apt-get -qq update >/dev/null 2>&1 && download "$@"; }; then
     fail "apt-get download $* failed ($(grep '^E:' "$work/log" | head -n 1)); 'apt-get update' as root may help"
+  fi
   for package in "$work"/*.deb; do
     dpkg-deb -x "$package" "$work/root" || fail "dpkg-deb cannot unpack $package"
   done

@@ -4,6 +4,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/rope.h"
+#include "model/backend.h"
 #include "model/buffer.h"
 
 namespace {
@@ -24,7 +25,7 @@ void for_each_array(const Config& config, int row_words, size_t B, size_t T, boo
     f(prefix + "ln_1.rstd", BT, &h.ln_1_rstd);
     f(prefix + "ln_1", BT * C, &h.ln_1);
     f(prefix + "attn.qkv", BT * 3 * C, &h.qkv);
-    f(prefix + "attn.rows", cpu::attention_row_floats(row_words, B, T, NH), &h.rows);
+    f(prefix + "attn.rows", backend::attention_row_floats(row_words, B, T, NH), &h.rows);
     f(prefix + "attn.out", BT * C, &h.attention);
     f(prefix + "stream_mid", BT * C, &h.stream_mid);
     f(prefix + "ln_2.mean", BT, &h.ln_2_mean);

@@ -6,23 +6,7 @@
 # only writes down what it was asked, a user who is not root.
 set -u
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL BUILD CXX MARCH CXXFLAGS NORMALIZER PORTABLE SANITIZE V
-temp=$(mktemp -d) || exit 2
-trap 'rm -rf "$temp"' EXIT
-passed=0 failed=0
-
-# check NAME COMMAND...: the command succeeds
-check() {
-  name=$1
-  shift
-  if "$@" > "$temp/check" 2>&1; then
-    echo "ok   $name"
-    passed=$((passed + 1))
-  else
-    echo "FAIL $name"
-    sed 's/^/       /' "$temp/check"
-    failed=$((failed + 1))
-  fi
-}
+. tests/checks.sh
 
 # run COMMAND...: its output, both streams, goes to $temp/output, its exit code to $status
 run() {

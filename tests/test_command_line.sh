@@ -7,24 +7,8 @@ unset OMP_NUM_THREADS
 export OMP_WAIT_POLICY=passive  # several runs may share a core
 build=$(cd "${BUILD:=build}" && pwd) || exit 2
 softmax=$build/softmax ssmax=$build/ssmax
-temp=$(mktemp -d) || exit 2
-trap 'rm -rf "$temp"' EXIT
+. tests/checks.sh
 mkdir "$temp/a folder" && cd "$temp/a folder" || exit 2  # every file of a run lies here; what the checks need, in $temp
-passed=0 failed=0
-
-# check NAME COMMAND...: the command succeeds
-check() {
-  name=$1
-  shift
-  if "$@" > "$temp/check" 2>&1; then
-    echo "ok   $name"
-    passed=$((passed + 1))
-  else
-    echo "FAIL $name"
-    sed 's/^/       /' "$temp/check"
-    failed=$((failed + 1))
-  fi
-}
 
 # run COMMAND...: its output goes to $temp/out and $temp/err, its exit code to $status
 run() {

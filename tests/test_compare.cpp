@@ -235,7 +235,7 @@ TEST_CASE("a finished run that was extended ends where the extension ends", "[co
   CHECK(run.final_evaluation()->loss == 1.25);
   CHECK(run.settings.at("steps") == "12");
   CHECK(run.settings.at("git") == "1a2b3c4, then ffff");
-  CHECK(run.seconds == Approx(12 * 0.5));  // of all steps, not the end record's, which tells of the last session
+  CHECK(run.seconds == Approx(12 * 0.5));  // of all steps, not the end record's, which tells of the last part
   CHECK(run.tokens_per_s == Approx(kTokensPerUpdate / 0.5));
 }
 

@@ -37,8 +37,7 @@ Position position_of(size_t i) { return kEveryPosition[i % 4]; }
 
 std::vector<float> gradients_of(const Gpt& gpt) { return copy_of(gpt.gradients.data(), gpt.gradients.size()); }
 
-// --- Differences
-// ------------------------------------------------------------------------------------------------------
+// --- Differences -----------------------------------------------------------------------------------------------------
 
 bool is_periodic(const std::string& name) {
   return name.find("sin") != name.npos || name.find("cos") != name.npos || name.ends_with("sirenmax");
@@ -193,8 +192,7 @@ TEST_CASE("model: it learns one batch by heart", "[model]") {
   }
 }
 
-// --- Initial values
-// ---------------------------------------------------------------------------------------------------
+// --- Initial values --------------------------------------------------------------------------------------------------
 
 TEST_CASE("model: the loss at initialization is near ln V", "[core][model]") {
   for (const NormalizerEntry& normalizer : every_normalizer())
@@ -299,8 +297,7 @@ TEST_CASE("model: the number of parameters follows the formula", "[core][model]"
       }
 }
 
-// --- Identities
-// -------------------------------------------------------------------------------------------------------
+// --- Identities ------------------------------------------------------------------------------------------------------
 
 TEST_CASE("model: a token changes no logit before it, bit for bit", "[core][model]") {
   const auto& all = every_normalizer();

@@ -159,7 +159,7 @@ TEST_CASE("options that contradict each other are refused", "[core][options]") {
   });
 }
 
-TEST_CASE("presets hold what DESIGN's table says and the rest follows", "[core][options]") {
+TEST_CASE("presets hold what the README's table says and the rest follows", "[core][options]") {
   CHECK(text(parse({"--data", "d"})) == text(parse({"--data", "d", "--preset", "small"})));
   CHECK(parse({"--data", "d"}).out == "runs/small-softmax-s1");
   CHECK(parse({"--data", "d", "--preset", "tiny", "--seed", "7"}, "ssmax").out == "runs/tiny-ssmax-s7");

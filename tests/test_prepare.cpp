@@ -32,7 +32,7 @@ std::string text_of_stream(const TokenStream& stream) {
   return decode(tokens);
 }
 
-// The split as DESIGN has it, on the whole text at once.
+// The split as data/prepare.h has it, on the whole text at once.
 struct Expected {
   std::string train, val, test;
   Expected(const std::string& text, size_t block_bytes) {

@@ -118,7 +118,7 @@ TEST_CASE("metrics are appended and cut behind a step", "[core][training]") {
   const std::string start = "{\"event\":\"start\",\"normalizer\":\"ssmax\"}\n";
   const std::string one = "{\"event\":\"step\",\"step\":1,\"loss\":0.1}\n", two = "{\"event\":\"step\",\"step\":2}\n";
   const std::string saved = "{\"event\":\"checkpoint\",\"step\":1}\n", torn = "{\"event\":\"step\",\"st";
-  CHECK_FALSE(Metrics::normalizer(run.path.string()));
+  CHECK(Metrics::program(run.path.string(), "normalizer").empty());
   CHECK_FALSE(Metrics::ended(run.path.string(), 0));
   Metrics::truncate(run.path.string(), 1);  // there is nothing to cut
   CHECK_FALSE(std::filesystem::exists(path));
@@ -134,7 +134,7 @@ TEST_CASE("metrics are appended and cut behind a step", "[core][training]") {
   }
   Metrics(run.path.string()).write({{"event", "step"}, {"step", 2}});
   CHECK(read_file(path) == start + one + saved + two);
-  CHECK(Metrics::normalizer(run.path.string()) == "ssmax");
+  CHECK(Metrics::program(run.path.string(), "normalizer") == "ssmax");
 
   SECTION("nothing is lost where all is kept") {
     Metrics::truncate(run.path.string(), 2);
@@ -276,6 +276,14 @@ void check_same_record(const std::vector<AttentionSums>& got, const std::vector<
 }
 
 }  // namespace
+
+TEST_CASE("attention statistics of no rows are no numbers, not zeros", "[core][training]") {
+  const auto record = AttentionSums().to_json(1, 0, 0);
+  for (const char* field : {"score_mean", "score_std", "row_sum_mean", "row_sum_std", "entropy"}) {
+    INFO(field);
+    CHECK(std::isnan(record[field].get<double>()));
+  }
+}
 
 TEST_CASE("the attention record agrees with the closed form", "[core][training]") {
   const size_t B = 2, T = 5, C = 6, NH = 2;

@@ -2,6 +2,7 @@
 // the normalizer lets through. Computed in double by the reference kernel, on the first micro-batch of an update.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -63,7 +64,8 @@ struct AttentionSums {
 
   nlohmann::ordered_json to_json(uint64_t step, int layer, size_t head) const {
     auto deviation = [](double sum, double squares, double n) {
-      return std::sqrt(std::max(0.0, squares / n - sum / n * (sum / n)));
+      const double variance = squares / n - sum / n * (sum / n);
+      return variance < 0 ? 0.0 : std::sqrt(variance);  // rounding may leave it below 0; NaN stays NaN
     };
     const double dweight = std::sqrt(dweight_squared / entries), dscore = std::sqrt(dscore_squared / entries);
     return {{"event", "attention"},

@@ -1,6 +1,7 @@
 #!/bin/sh
 # The main job: trains the same model with each normalizer named, from the same weights and on the same batches, and
-# compares the loss curves. `make curves` calls it. Called again, it goes on where it was stopped.
+# compares the loss curves. `make curves` calls it. Called again, it goes on where it was stopped; runs that are done stay as
+# they are until their folder is removed.
 #
 # From the environment: BUILD, CORPUS, CURVES (where the runs and the picture go), PRESET, STEPS (empty: the preset's).
 set -eu

@@ -31,7 +31,7 @@ int run(int argc, char** argv) {
            positive<int>());
   line.add("rope-theta-scale", options.rope_theta_scale, "multiplies the RoPE base", positive<double>());
   line.add("by-position", options.by_position, "also the mean loss of every position, as CSV");
-  line.add("threads", options.threads, "0: as many as there are cores", non_negative<int>());
+  line.add("threads", options.threads, "CPU threads, 0 to choose", non_negative<int>());
   line.parse(argc, argv);
 
   TrainedModel model(options.checkpoint, "evaluate");

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <filesystem>
 #include <optional>
 
@@ -99,7 +100,7 @@ ordered_json start_record(const Start& start, const Dataset& data, const ThreadC
             {"val_tokens", data.val.size()},
             {"bytes", bytes},
             {"sha256", sha256},
-            {"expected", !data.unexpected_text}}}};
+            {"unexpected_text", data.unexpected_text}}}};
 }
 
 ordered_json eval_record(const Evaluation& evaluation, const Dataset& data, uint64_t step) {
@@ -239,6 +240,10 @@ int run_training(const TrainOptions& asked) {
   if (start.resumed && start.step == steps && Metrics::ended(options.out, start.step)) {
     print_fact("finished", "the run has done all of its " + std::to_string(steps) +
                                " updates; --steps with a larger number goes on");
+    const std::string git = Metrics::program(options.out, "git");
+    if (git != git_text())
+      print_fact("note", "it was trained by " + git + ", and this program is " + git_text() +
+                             "; remove the folder to train it again");
     return 0;
   }
   Trainer<N> trainer(start, data);

@@ -6,6 +6,7 @@
 #include "kernels/attention.h"
 #include "kernels/matmul.h"
 #include "model/activations.h"
+#include "model/backend.h"
 #include "model/parameters.h"
 #include "train/memory.h"
 
@@ -20,12 +21,15 @@ size_t activation_bytes(const Config& config, int row_words, size_t B, size_t T,
 
 }  // namespace
 
+size_t workspace_floats(const Config& config, size_t T) {
+  return std::max(backend::attention_scratch_floats(T, config.HS()), backend::matmul_scratch_floats());
+}
+
 MemoryPlan plan_memory(const Config& config, int row_words, size_t B, size_t T, bool training, int threads) {
   MemoryPlan plan;
   plan.parameters = parameter_floats(config) * sizeof(float);
   plan.activations = activation_bytes(config, row_words, B, T, training);
-  plan.workspace = std::max(cpu::attention_scratch_floats(T, config.HS()), cpu::matmul_scratch_floats()) *
-                   sizeof(float) * size_t(threads);
+  plan.workspace = workspace_floats(config, T) * sizeof(float) * size_t(threads);
   if (training) {
     plan.gradients = plan.parameters;
     plan.optimizer = 2 * plan.parameters;
@@ -53,6 +57,9 @@ void require_memory(const Config& config, int row_words, size_t B, size_t T, boo
   size_t fits = 0;
   for (size_t step = B; step > 0; step /= 2)  // the largest batch below B, bit by bit
     while (fits + step < B && need(fits + step) <= available) fits += step;
+  if (B == 1 && !training)
+    throw Error("the model with a sequence of " + std::to_string(T) + " tokens needs " + format_bytes(need(1)) +
+                " of memory, and " + format_bytes(available) + " are free");
   throw Error("--batch-size " + std::to_string(B) + " with sequences of " + std::to_string(T) + " tokens needs " +
               format_bytes(need(B)) + " of memory, and " + format_bytes(available) + " are free; " +
               (fits > 0 ? "--batch-size " + std::to_string(fits) + " fits" : "not even --batch-size 1 fits") +

@@ -7,6 +7,9 @@
 
 #include "model/config.h"
 
+// Scratch memory of one thread for sequences of T tokens, in floats.
+size_t workspace_floats(const Config& config, size_t T);
+
 // In bytes. The token file is mapped, not counted: the system may drop its pages at any time.
 struct MemoryPlan {
   size_t parameters = 0, gradients = 0, optimizer = 0;  // optimizer: AdamW's two moments

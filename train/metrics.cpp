@@ -69,12 +69,13 @@ bool Metrics::ended(const std::string& run, uint64_t step) {
   return ended;
 }
 
-std::optional<std::string> Metrics::normalizer(const std::string& run) {
-  std::optional<std::string> normalizer;
+std::string Metrics::program(const std::string& run, const char* key) {
+  std::string text;
   for_each_record(metrics_path(run), [&](const ordered_json& record, uint64_t) {
-    if (text_of(record, "event") == "start") normalizer = text_of(record, "normalizer");
+    const std::string event = text_of(record, "event");
+    if (event == "start" || event == "resume") text = record.contains(key) ? text_of(record, key) : text;
   });
-  return normalizer;
+  return text;
 }
 
 bool Metrics::empty() const { return std::filesystem::file_size(path_) == 0; }

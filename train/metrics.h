@@ -21,8 +21,9 @@ class Metrics {
   // True if the file holds the record of a finished run of at least `step` updates.
   static bool ended(const std::string& run, uint64_t step);
 
-  // The normalizer of the run's start record, where there is one.
-  static std::optional<std::string> normalizer(const std::string& run);
+  // What the run's last start or resume record that has the key ("normalizer", "git", ...) says of the program; "" where
+  // there is none.
+  static std::string program(const std::string& run, const char* key);
 
   // True until the first record is written.
   bool empty() const;

@@ -40,7 +40,7 @@ class Reader {
     for (const std::string& event : unknown_events_)
       run_.notes.push_back("records of the unknown event '" + event + "' were left out");
     finish_tokens_per_update();
-    if (resumed_ && run_.state == RunState::kFinished) time_all_sessions();
+    if (resumed_ && run_.state == RunState::kFinished) time_all_parts();
     return std::move(run_);
   }
 
@@ -170,8 +170,8 @@ class Reader {
       run_.tokens_per_update = std::llround(run_.steps.back().tokens / double(run_.steps.back().step));
   }
 
-  // The end record of a resumed run tells of its last session only; the steps tell of all.
-  void time_all_sessions() {
+  // The end record of a resumed run tells of its last part only; the steps tell of all.
+  void time_all_parts() {
     double seconds = 0;
     for (const StepRecord& record : run_.steps) seconds += record.milliseconds / 1000;
     run_.seconds = seconds;

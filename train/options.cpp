@@ -58,7 +58,7 @@ void for_each_option(Options& o, const Visit& visit) {
   visit(group, About{"rope-theta", "base of the RoPE wavelengths"}, o.rope_theta, positive<double>());
   visit(group, About{"untied", "the head has weights of its own, not the token embedding's; --untied=false: tied"},
         o.untied, anything<bool>());
-  visit(group, About{"scale-init", "start of the learned scale of ssmax", Use::kRun, "1/mean ln n"}, o.scale_init,
+  visit(group, About{"scale-init", "start of the learned scale of ssmax; 0 for 1/mean ln n"}, o.scale_init,
         non_negative<double>());
   visit(group, About{"seed", "seed of the initial weights"}, o.seed, non_negative<uint64_t>());
 
@@ -101,7 +101,7 @@ void for_each_option(Options& o, const Visit& visit) {
   visit(group, About{"dry-run", "print the plan and stop", Use::kCall}, o.dry_run, anything<bool>());
 }
 
-// The starting points of DESIGN: sizes and rates of published or measured runs, all with beta1 0.9, decay 0.1, clip 1.
+// Starting points: sizes and rates of published or measured runs, all with beta1 0.9, decay 0.1, clip 1.
 // The periods of evaluations are chosen so that a run has 5 to 80 of them.
 struct Preset {
   const char* name;

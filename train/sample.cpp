@@ -15,13 +15,13 @@ int run(int argc, char** argv) {
   SamplingOptions sampling;
   CommandLine line("sample", std::string("text from a model trained with ") + kSelectedName);
   line.add("checkpoint", checkpoint, "step folder, or a run, of which the newest intact checkpoint counts").required();
-  line.add("prompt", prompt, "text to continue; a line break unless given");
+  line.add("prompt", prompt, "text to continue").default_text("a line break");
   line.add("tokens", tokens, "how many tokens to write", positive<int>());
   line.add("temperature", sampling.temperature, "below 1: likelier words; 0: always the likeliest token",
            non_negative<double>());
   line.add("top-k", sampling.top_k, "draw from the k likeliest tokens; 0: from all", non_negative<int>());
   line.add("seed", sampling.seed, "another seed, another text", non_negative<uint64_t>());
-  line.add("threads", threads, "0: as many as there are cores", non_negative<int>());
+  line.add("threads", threads, "CPU threads, 0 to choose", non_negative<int>());
   line.parse(argc, argv);
   if (prompt.empty()) throw Error("--prompt is empty; it must have at least one character to continue");
 

@@ -48,7 +48,8 @@ Start start_resumed(const TrainOptions& asked, const std::string& program) {
   const TrainOptions saved = parse_train_options(5, words, program);
   FoundCheckpoint found = newest_checkpoint(asked.out, CheckpointUse::kTraining);
   if (found.path.empty()) {
-    require_same_normalizer(Metrics::normalizer(asked.out).value_or(program), "the run '" + asked.out + "'", program);
+    const std::string trained = Metrics::program(asked.out, "normalizer");
+    require_same_normalizer(trained.empty() ? program : trained, "the run '" + asked.out + "'", program);
     TrainOptions options = merge_resume(saved, asked);
     options.given = saved.given;
     Start start = start_new(options);

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "data/error.h"
+#include "kernels/cpu/parallel.h"
 #include "kernels/normalizer/normalizer.h"
 #include "model/activations.h"
 #include "model/buffer.h"
@@ -44,6 +45,7 @@ struct TrainedModel {
     require_memory(config, kRowWords<SelectedNormalizer>, B, T, false, threads, available_memory_bytes());
     parameters = Buffer(parameter_floats(config));
     activation_memory = Buffer(activation_floats(config, kRowWords<SelectedNormalizer>, B, T, false));
+    cpu::reserve_scratch(workspace_floats(config, T));
     p = view_parameters(config, parameters.data());
     a = view_activations(config, kRowWords<SelectedNormalizer>, B, T, false, activation_memory.data());
     load_parameters(path, config, parameters.data(), LoadMode::kExact);

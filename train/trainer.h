@@ -13,6 +13,7 @@
 #include "data/loader.h"
 #include "data/tokenizer.h"
 #include "kernels/check.h"
+#include "kernels/cpu/parallel.h"
 #include "kernels/normalizer/normalizer.h"
 #include "model/backend.h"
 #include "model/backward.h"
@@ -22,6 +23,7 @@
 #include "train/checkpoint.h"
 #include "train/evaluation.h"
 #include "train/generate.h"
+#include "train/memory_plan.h"
 #include "train/optimizer.h"
 #include "train/schedule.h"
 #include "train/start.h"
@@ -50,6 +52,7 @@ class Trainer {
     p_ = view_parameters(config_, parameters_.data());
     dp_ = view_parameters(config_, gradients_.data());
     a_ = view_activations(config_, kRowWords<N>, B_, T_, true, activation_memory_.data());
+    backend::reserve_scratch(workspace_floats(config_, T_));
     inputs_.resize(B_ * T_);
     targets_.resize(B_ * T_);
 
@@ -122,8 +125,9 @@ class Trainer {
 
   // Writes a checkpoint; Failure instead where a parameter is not finite, so that the last good one stays.
   std::string save(uint64_t step) {
-    if (backend::first_nonfinite(parameters_.data(), parameters_.size()) < parameters_.size())
-      stop_nonfinite(step, "updated model", tensors_, parameters_.data());
+    for (const Buffer* block : {&parameters_, &m_, &v_})
+      if (backend::first_nonfinite(block->data(), block->size()) < block->size())
+        stop_nonfinite(step, block == &parameters_ ? "updated model" : "state of AdamW", tensors_, block->data());
     TrainerState state;
     state.step = step;
     state.tokens = step * tokens_per_update();

@@ -1,4 +1,5 @@
-// Compiled once for each normalizer. Work is split by sequence, head and block of kQueries queries. Scores are held as
+// Compiled once for each normalizer. The forward's jobs are blocks of kQueries queries of one head of one sequence; the
+// backward's are whole heads, because all blocks of a head add to the same dk and dv. Scores are held as
 // keys x queries, so that a SIMD lane is a query: the normalizer sums over keys without ever summing over lanes, a
 // masked key is a lane that is not selected, and the same array is an operand of the next product as it stands.
 //
@@ -82,6 +83,7 @@ constexpr size_t words = sizeof(State) / sizeof(Pack);
 
 template <class State>
 State select_words(Pack::Mask mask, const State& a, const State& b) {
+  static_assert(sizeof(State) % sizeof(Pack) == 0);
   State result;
   for (size_t w = 0; w < words<State>; w++)
     reinterpret_cast<Pack*>(&result)[w] =
@@ -103,7 +105,7 @@ inline void sweep_keys(size_t t0, size_t keys, Visible visible, Diagonal diagona
 // Where word w of the rows of queries t0 .. t0 + W - 1 is saved: each word is contiguous over the queries of a head.
 template <class N>
 size_t row_offset(size_t head, size_t T, size_t t0, size_t w) {
-  return (head * kRowWords<N> + w) * padded(T, kQueries) + t0;
+  return (head * kRowWords<N> + w) * round_up(T, kQueries) + t0;
 }
 
 // Learned scalars of one head, the same in every lane.
@@ -127,7 +129,7 @@ template <class N>
 void attention_forward(float* out, float* rows, const float* qkv, const float* theta, const float* slopes, size_t B,
                        size_t T, size_t C, size_t NH) {
   using Row = typename N::template Row<Pack>;
-  const size_t blocks = (T + kQueries - 1) / kQueries;
+  const size_t blocks = divide_up(T, kQueries);
   parallel_jobs(B * NH * blocks, [&](size_t job) {
     const size_t head = job % (B * NH), b = head / NH, h = head % NH;
     const size_t i0 = (blocks - 1 - job / (B * NH)) * kQueries;  // the longest rows first
@@ -183,7 +185,7 @@ void attention_backward(float* dqkv, float* dtheta, const float* dout, const flo
                         size_t NH) {
   using Row = typename N::template Row<Pack>;
   using Back = typename N::template Back<Pack>;
-  const size_t HS = C / NH, HSP = padded(HS, W);  // rows of HS numbers, padded to whole packs
+  const size_t HS = C / NH, HSP = round_up(HS, W);  // rows of HS numbers, padded to whole packs
   const float inverse_root = 1 / __builtin_sqrtf(float(HS));
   std::vector<double> dscalars(B * NH * N::params);
 

@@ -11,6 +11,4 @@ namespace cpu {
 inline constexpr size_t kPacks = 2;
 inline constexpr size_t kQueries = kPacks * num::kPackWidth;
 
-inline size_t padded(size_t n, size_t to) { return (n + to - 1) / to * to; }
-
 }  // namespace cpu

@@ -9,7 +9,7 @@ namespace cpu {
 
 double sum_of_squares(const float* x, size_t n) {
   constexpr size_t kBlock = 16384, kLanes = 8;
-  std::vector<double> partial((n + kBlock - 1) / kBlock);
+  std::vector<double> partial(divide_up(n, kBlock));
   parallel_blocks(n, kBlock, [&](size_t begin, size_t end) {
     double sums[kLanes] = {};
     size_t i = begin;

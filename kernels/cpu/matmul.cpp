@@ -10,6 +10,7 @@
 //                                        change a bit of the result.
 #include "kernels/matmul.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/cpu/pack.h"
@@ -27,8 +28,6 @@ constexpr size_t kBlockM = 192, kBlockK = 256, kBlockN = 384;  // packed A 192 K
 constexpr size_t kLeastM = 48, kLeastN = 96, kEnoughJobs = 16;
 
 static_assert(kBlockM % kTileRows == 0 && kLeastM % kTileRows == 0);
-
-size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
 // A matrix seen through strides: element (i, j) at data[i * row + j * column].
 struct View {
@@ -69,8 +68,8 @@ void panel_product(float* c, size_t c_row, const float* a, const float* b, size_
 // C (M,N), row by row, = A (M,K) B (K,N) + bias (N), or += A B. bias may be null.
 void product(float* c, View a, View b, const float* bias, size_t M, size_t N, size_t K, bool add) {
   size_t block_m = kBlockM, block_n = kBlockN;
-  auto jobs_m = [&] { return (M + block_m - 1) / block_m; };
-  auto jobs_n = [&] { return (N + block_n - 1) / block_n; };
+  auto jobs_m = [&] { return divide_up(M, block_m); };
+  auto jobs_n = [&] { return divide_up(N, block_n); };
   while (jobs_m() * jobs_n() < kEnoughJobs && (block_m > kLeastM || block_n > kLeastN)) {
     if (block_n > 2 * block_m || block_m == kLeastM)
       block_n /= 2;

@@ -7,6 +7,9 @@
 
 namespace cpu {
 
+inline size_t divide_up(size_t n, size_t by) { return (n + by - 1) / by; }
+inline size_t round_up(size_t n, size_t to) { return divide_up(n, to) * to; }
+
 // Calls job(0) .. job(jobs - 1), each once, on any thread.
 template <class F>
 void parallel_jobs(size_t jobs, F&& job) {
@@ -17,8 +20,12 @@ void parallel_jobs(size_t jobs, F&& job) {
 // Calls job(begin, end) for consecutive pieces of [0, n), each of `block` elements but for the last.
 template <class F>
 void parallel_blocks(size_t n, size_t block, F&& job) {
-  parallel_jobs((n + block - 1) / block, [&](size_t i) { job(i * block, std::min(n, (i + 1) * block)); });
+  parallel_jobs(divide_up(n, block), [&](size_t i) { job(i * block, std::min(n, (i + 1) * block)); });
 }
+
+// Allocates `floats` of scratch memory for each of the threads that jobs run on, so that no kernel has to. Throws
+// std::bad_alloc where the system refuses.
+void reserve_scratch(size_t floats);
 
 // This thread's scratch memory, at least `floats` long, aligned to 64 bytes; its content is not kept between kernels.
 float* scratch(size_t floats);
