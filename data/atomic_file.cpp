@@ -38,6 +38,7 @@ AtomicFile::~AtomicFile() {
 }
 
 void AtomicFile::write(const void* bytes, size_t count) {
+  if (count == 0) return;  // then bytes may be null, which fwrite does not allow
   if (std::fwrite(bytes, 1, count, file_) != count) fail(path_);
 }
 
