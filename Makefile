@@ -52,22 +52,22 @@ instantiations_of = $(foreach name,$(1),$(INSTANTIATIONS:%.cpp=$(BUILD)/$(name)/
 # --- what to make -----------------------------------------------------------------------------------------------------
 # `make help` prints the lines that start with two hashes.
 
-## Target                What it does                                                                 on 2 cores
-## make all              what make alone does: train, evaluate, sample for softmax, and prepare, compare
-## make NORMALIZER=x     the same for another normalizer, in build/x; several in quotes
+## Target                What it does                                                                              2 cores
+## make all              what make alone does: train, evaluate, sample for softmax, and prepare, compare           1 min
+## make NORMALIZER=x     the same for another normalizer, in build/x; several in quotes                            20 s each
 .PHONY: all
 all: $(call programs_of,$(NORMALIZER))
 
-## make all-normalizers  the same for every normalizer
+## make all-normalizers  the same for every normalizer                                                             8 min
 .PHONY: all-normalizers
 all-normalizers: $(call programs_of,$(NORMALIZERS))
 
-## make deps             shows what this machine has, and installs what is missing
+## make deps             shows what this machine has, and installs what is missing                                 1 s
 .PHONY: deps
 deps:
 	@$(SYSTEM) deps
 
-## make curves           trains softmax, sa_softmax and ssmax on the King James Bible and compares them
+## make curves           trains softmax, sa_softmax and ssmax on the King James Bible and compares them            6 min
 ##                         COMPARE="softmax sinmax" CORPUS=gcide PRESET=tiny STEPS=60 CURVES=runs/mine
 .PHONY: curves
 COMPARE ?= softmax sa_softmax ssmax
@@ -80,20 +80,20 @@ curves: deps
 	@BUILD='$(BUILD)' CORPUS='$(CORPUS)' CURVES='$(CURVES)' PRESET='$(PRESET)' STEPS='$(STEPS)' \
 	  sh train/curves.sh $(COMPARE)
 
-## make test             every test; ends with "N passed, N failed"
-## make core             the short tests: every kernel and normalizer once, and the command lines
+## make test             every test; ends with "N passed, N failed"                                                3 min
+## make core             the short tests: every kernel and normalizer once, and the command lines                  3 min
 .PHONY: test core
 COMMAND_LINE_NORMALIZERS := softmax ssmax
 test core: deps
 	@$(MAKE) NORMALIZER='$(COMMAND_LINE_NORMALIZERS)' all $(BUILD)/tests/all
 	@BUILD='$(BUILD)' sh tests/run.sh $@
 
-## make sanitize         make core, with the address and undefined-behaviour sanitizers
+## make sanitize         make core, with the address and undefined-behaviour sanitizers                            11 min
 .PHONY: sanitize
 sanitize:
 	@$(MAKE) core SANITIZE=1
 
-## make test-all         make test, and make core with clang++, for portable and baseline x86-64, with sanitizers
+## make test-all         make test, and make core with clang++, for portable and baseline x86-64, with sanitizers  22 min
 .PHONY: test-all
 EVERYWHERE := test 'core CXX=clang++' 'core PORTABLE=1' $(if $(X86),'core MARCH=x86-64') 'core SANITIZE=1'
 test-all:
@@ -104,8 +104,8 @@ test-all:
 	  /^[0-9]+ passed, [0-9]+ failed$$/ { missing--; passed += $$1; failed += $$3 } \
 	  END { print passed + 0 " passed, " failed + missing " failed"; exit failed + missing > 0 }' - $(BUILD)/test-all.log
 
-## make format           formats every source with clang-format
-## make format-check     fails where that would change something
+## make format           formats every source with clang-format                                                    1 s
+## make format-check     fails where that would change something                                                   1 s
 .PHONY: format format-check
 CLANG_FORMAT ?= clang-format
 SOURCES = $(shell find data kernels model tests train -name '*.h' -o -name '*.cpp' -o -name '*.cu')
@@ -114,12 +114,12 @@ format:
 format-check:
 	@$(CLANG_FORMAT) --dry-run --Werror $(SOURCES)
 
-## make clean            removes this build's folder; runs and data stay
+## make clean            removes this build's folder; runs and data stay                                           1 s
 .PHONY: clean
 clean:
 	rm -rf '$(BUILD)'
 
-## make help             this list
+## make help             this list                                                                                 1 s
 ##
 ## Options of all of them: PORTABLE=1 the same bits on every x86-64-v3 machine; MARCH=x86-64 another processor;
 ## SANITIZE=1; CXX=clang++; V=1 shows the commands; -j1 one job at a time. Each combination has a build folder.
