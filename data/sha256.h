@@ -23,3 +23,8 @@ class Sha256 {
 std::string sha256_file(const std::string& path);
 
 std::string sha256_hex(std::string_view bytes);
+
+// Whether the text is written as the functions above write a hash.
+inline bool is_sha256(std::string_view text) {
+  return text.size() == 64 && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
