@@ -121,7 +121,7 @@ clean:
 
 ## make help             this list                                                                                 1 s
 ##
-## Options of all of them: PORTABLE=1 the same bits on every x86-64-v3 machine; MARCH=x86-64 another processor;
+## Options of all of them: PORTABLE=1 one build for every x86-64-v3 machine; MARCH=x86-64 another processor;
 ## SANITIZE=1; CXX=clang++; V=1 shows the commands; -j1 one job at a time. Each combination has a build folder.
 .PHONY: help
 help:

@@ -290,6 +290,9 @@ snapshot > "$temp/before"
 run "$softmax/train" --out base --resume
 check "--resume of a finished run says so" ended 0 "has done all of its 20 updates"
 check "... and changes nothing" unchanged
+cp -r base elsewhere && sed 's/"git":"[^"]*"/"git":"another"/' base/metrics.jsonl > elsewhere/metrics.jsonl
+run "$softmax/train" --out elsewhere --resume
+check "... and that another program trained it" ended 0 "trained by another"
 # A run that was killed before its first checkpoint.
 killed_early() { cp -r "$1" "$2" && rm -r "$2/checkpoints" && sed '9,$d' "$1/metrics.jsonl" > "$2/metrics.jsonl"; }
 killed_early base early

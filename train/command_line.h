@@ -165,20 +165,6 @@ inline Allowed<std::string> existing_file() {
   };
   return {test, "an existing file"};
 }
-inline Allowed<std::string> existing_folder() {
-  auto test = [](const std::string& path) {
-    std::error_code ignored;
-    return std::filesystem::is_directory(path, ignored);
-  };
-  return {test, "an existing folder"};
-}
-inline Allowed<std::string> existing_path() {
-  auto test = [](const std::string& path) {
-    std::error_code ignored;
-    return std::filesystem::exists(path, ignored);
-  };
-  return {test, "an existing file or folder"};
-}
 
 // "a, b or c".
 inline std::string list_of(const std::vector<std::string>& words, const char* last = " or ") {

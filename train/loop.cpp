@@ -73,34 +73,42 @@ void print_banner(const Start& start, const Dataset& data, const ThreadCount& th
   for (const std::string& line : start.log) print_fact("note", line);
 }
 
+// What runs here: with the same options and the same of these, the same bits.
+void add_program(ordered_json& record, const ThreadCount& threads) {
+  record["device"] = "cpu";
+  record["precision"] = "fp32";
+  record["tf32"] = false;
+  record["simd"] = simd_text();
+  record["threads"] = threads.threads;
+  record["version"] = kVersion;
+  record["git"] = git_text();
+  record["compiler"] = compiler_text();
+}
+
 ordered_json start_record(const Start& start, const Dataset& data, const ThreadCount& threads, const MemoryPlan& plan) {
-  ordered_json bytes = data.bytes, sha256 = data.sha256;
-  return {{"event", "start"},
-          {"schema", 1},
-          {"step", start.step},
-          {"normalizer", kSelectedName},
-          {"device", "cpu"},
-          {"precision", "fp32"},
-          {"tf32", false},
-          {"simd", simd_text()},
-          {"threads", threads.threads},
-          {"version", kVersion},
-          {"git", git_text()},
-          {"compiler", compiler_text()},
-          {"options", options_to_json(start.options)},
-          {"parameters", parameter_count(start.config)},
-          {"flops_per_token", flops_per_token(start.config, start.options.seq_len)},
-          {"memory_bytes", plan_to_json(plan)},
-          {"data",
-           {{"directory", data.directory},
-            {"vocab_size", data.vocab_size},
-            {"tokenizer", data.tokenizer},
-            {"source", data.source},
-            {"train_tokens", data.train.size()},
-            {"val_tokens", data.val.size()},
-            {"bytes", bytes},
-            {"sha256", sha256},
-            {"unexpected_text", data.unexpected_text}}}};
+  ordered_json record = {{"event", "start"}, {"schema", 1}, {"step", start.step}, {"normalizer", kSelectedName}};
+  add_program(record, threads);
+  record["options"] = options_to_json(start.options);
+  record["parameters"] = parameter_count(start.config);
+  record["flops_per_token"] = flops_per_token(start.config, start.options.seq_len);
+  record["memory_bytes"] = plan_to_json(plan);
+  record["data"] = {{"directory", data.directory},
+                    {"vocab_size", data.vocab_size},
+                    {"tokenizer", data.tokenizer},
+                    {"source", data.source},
+                    {"train_tokens", data.train.size()},
+                    {"val_tokens", data.val.size()},
+                    {"bytes", ordered_json(data.bytes)},
+                    {"sha256", ordered_json(data.sha256)},
+                    {"unexpected_text", data.unexpected_text}};
+  return record;
+}
+
+ordered_json resume_record(const Start& start, const ThreadCount& threads) {
+  ordered_json record = {{"event", "resume"}, {"step", start.step}};
+  add_program(record, threads);
+  record["options"] = options_to_json(start.options);
+  return record;
 }
 
 ordered_json eval_record(const Evaluation& evaluation, const Dataset& data, uint64_t step) {
@@ -222,7 +230,7 @@ int run_training(const TrainOptions& asked) {
   const Dataset data = open_data(start);
   require_predictable(data.val);
   complete_config(start, data.vocab_size, kSelectedName, N::params);
-  if (start.resumed && load_trainer_state(start.checkpoint).data_sha256 != data.sha256)
+  if (start.resumed && start.data_sha256 != data.sha256)
     throw Error("--data '" + data.directory + "' has changed since the run started (other SHA-256 than in '" +
                 start.checkpoint + "'); restore it, or start a new run with --continue-from");
   const uint64_t steps = options.steps;
@@ -257,17 +265,7 @@ int run_training(const TrainOptions& asked) {
   Metrics::truncate(options.out, start.resumed ? std::optional(start.step) : std::nullopt);
   write_options_ini((fs::path(options.out) / "options.ini").string(), options);
   Metrics metrics(options.out);
-  if (metrics.empty())
-    metrics.write(start_record(start, data, threads, plan));
-  else
-    metrics.write({{"event", "resume"},
-                   {"step", start.step},
-                   {"simd", simd_text()},
-                   {"threads", threads.threads},
-                   {"version", kVersion},
-                   {"git", git_text()},
-                   {"compiler", compiler_text()},
-                   {"options", options_to_json(options)}});
+  metrics.write(metrics.empty() ? start_record(start, data, threads, plan) : resume_record(start, threads));
 
   // 4. Training.
   catch_interrupts();

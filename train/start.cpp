@@ -67,6 +67,7 @@ Start start_resumed(const TrainOptions& asked, const std::string& program) {
   start.resumed = true;
   start.with_optimizer = true;
   start.step = state.step;
+  start.data_sha256 = state.data_sha256;
   return start;
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,8 @@ struct Start {
   std::string checkpoint;  // empty: from initial weights
   bool resumed = false;    // the checkpoint is the run's own
   bool with_optimizer = false;
-  uint64_t step = 0;  // updates already done
+  uint64_t step = 0;                               // updates already done
+  std::map<std::string, std::string> data_sha256;  // of a resumed run: the token files it was trained on
   std::vector<std::string> log;
 };
 
