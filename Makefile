@@ -1,6 +1,7 @@
 # attnorm is built, tested and run from here: `make help` lists what there is. GNU Make 3.81 and a POSIX shell are enough.
 
 NORMALIZER ?= softmax
+PRECISION ?= fp32
 ifeq ($(origin CXX),default)
 CXX := g++
 endif
@@ -36,17 +37,26 @@ ifneq ($(UNKNOWN),)
 $(error NORMALIZER=$(UNKNOWN) is unknown: it is one of $(NORMALIZERS))
 endif
 
-# Compiled once for each normalizer, with ATTNORM_NORMALIZER set to its name: what instantiates templates for it, and the
-# programs. The tests take the former for all normalizers. Everything else is compiled once, into a library.
-INSTANTIATIONS := $(wildcard kernels/cpu/attention.cpp model/forward.cpp model/backward.cpp)
-PER_NORMALIZER := $(INSTANTIATIONS) $(wildcard train/loop.cpp)
+UNKNOWN := $(filter-out fp32 bf16,$(PRECISION))
+ifneq ($(UNKNOWN),)
+$(error PRECISION=$(UNKNOWN) is unknown: it is fp32 or bf16)
+endif
+
+# Compiled once for each normalizer, with ATTNORM_NORMALIZER set to its name: what instantiates templates for it, in every
+# precision. The programs, one for each normalizer and precision, and the tests take it from there. Everything else is
+# compiled once, into a library.
+INSTANTIATIONS := kernels/cpu/attention.cpp model/forward.cpp model/backward.cpp
 PROGRAMS := train evaluate sample
+PER_PROGRAM := train/loop.cpp $(PROGRAMS:%=train/%.cpp)
 SHARED_MAINS := data/prepare.cpp train/compare.cpp
-COMMON := $(filter-out $(PER_NORMALIZER) $(PROGRAMS:%=train/%.cpp) $(SHARED_MAINS), \
+COMMON := $(filter-out $(INSTANTIATIONS) $(PER_PROGRAM) $(SHARED_MAINS), \
   $(wildcard kernels/*.cpp kernels/*/*.cpp model/*.cpp data/*.cpp train/*.cpp))
 TESTS := $(wildcard tests/*.cpp)
 
-programs_of = $(foreach name,$(1),$(PROGRAMS:%=$(BUILD)/$(name)/%)) $(BUILD)/prepare $(BUILD)/compare
+# The folder of a normalizer in a precision, as train/variant.h names it.
+variant = $(1)$(if $(filter-out fp32,$(2)),-$(2))
+programs_of = $(foreach name,$(1),$(foreach precision,$(PRECISION),$(PROGRAMS:%=$(BUILD)/$(call variant,$(name),$(precision))/%))) \
+  $(BUILD)/prepare $(BUILD)/compare
 instantiations_of = $(foreach name,$(1),$(INSTANTIATIONS:%.cpp=$(BUILD)/$(name)/objects/%.o))
 
 # --- what to make -----------------------------------------------------------------------------------------------------
@@ -55,6 +65,7 @@ instantiations_of = $(foreach name,$(1),$(INSTANTIATIONS:%.cpp=$(BUILD)/$(name)/
 ## Target                What it does                                                                              2 cores
 ## make all              what make alone does: train, evaluate, sample for softmax, and prepare, compare           1 min
 ## make NORMALIZER=x     the same for another normalizer, in build/x; several in quotes                            20 s each
+## make PRECISION=bf16   the same with matrix products in bf16, in build/x-bf16; "fp32 bf16" for both             20 s each
 .PHONY: all
 all: $(call programs_of,$(NORMALIZER))
 
@@ -186,14 +197,22 @@ $(BUILD)/compare: $(BUILD)/objects/train/compare.o $(BUILD)/common.a
 	$(LINK)
 
 define normalizer_rules
-$(BUILD)/$(1)/objects/%.o: %.cpp $(BUILD)/flags
+$(call instantiations_of,$(1)): $(BUILD)/$(1)/objects/%.o: %.cpp $(BUILD)/flags
 	@mkdir -p $$(@D)
 	$$(COMPILE) -DATTNORM_NORMALIZER=$(1)
-$(PROGRAMS:%=$(BUILD)/$(1)/%): $(BUILD)/$(1)/%: $(BUILD)/$(1)/objects/train/%.o \
-  $(PER_NORMALIZER:%.cpp=$(BUILD)/$(1)/objects/%.o) $(BUILD)/common.a
-	$$(LINK)
 endef
 $(foreach name,$(NORMALIZERS),$(eval $(call normalizer_rules,$(name))))
+
+define program_rules  # normalizer, precision, variant
+$(BUILD)/$(3)/objects/train/%.o: train/%.cpp $(BUILD)/flags
+	@mkdir -p $$(@D)
+	$$(COMPILE) -DATTNORM_NORMALIZER=$(1) -DATTNORM_PRECISION=$(2)
+$(PROGRAMS:%=$(BUILD)/$(3)/%): $(BUILD)/$(3)/%: $(BUILD)/$(3)/objects/train/%.o $(BUILD)/$(3)/objects/train/loop.o \
+  $(call instantiations_of,$(1)) $(BUILD)/common.a
+	$$(LINK)
+endef
+$(foreach name,$(NORMALIZERS),$(foreach precision,fp32 bf16, \
+  $(eval $(call program_rules,$(name),$(precision),$(call variant,$(name),$(precision))))))
 
 $(BUILD)/tests/all: $(TESTS:%.cpp=$(BUILD)/objects/%.o) $(call instantiations_of,$(NORMALIZERS)) $(BUILD)/common.a
 	@mkdir -p $(@D)
@@ -203,5 +222,5 @@ $(BUILD)/tests/all: $(TESTS:%.cpp=$(BUILD)/objects/%.o) $(call instantiations_of
 .SECONDARY:
 
 -include $(patsubst %.cpp,$(BUILD)/objects/%.d,$(COMMON) $(SHARED_MAINS) $(TESTS))
--include $(foreach name,$(NORMALIZERS),$(patsubst %.cpp,$(BUILD)/$(name)/objects/%.d,$(PER_NORMALIZER) \
-  $(PROGRAMS:%=train/%.cpp)))
+-include $(foreach name,$(NORMALIZERS),$(patsubst %.cpp,$(BUILD)/$(name)/objects/%.d,$(INSTANTIATIONS)) \
+  $(foreach precision,fp32 bf16,$(PER_PROGRAM:%.cpp=$(BUILD)/$(call variant,$(name),$(precision))/objects/%.d)))

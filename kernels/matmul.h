@@ -9,6 +9,8 @@
 
 #include <cstddef>
 
+#include "kernels/precision.h"
+
 enum class WeightLayout {
   kInOut,  // (C,OC): all layers, as GPT-2's checkpoints have them
   kOutIn,  // (OC,C): the head, which may be the token embedding (V,C)
@@ -16,11 +18,13 @@ enum class WeightLayout {
 
 namespace cpu {
 
-// Overwrites out.
+// Overwrites out. P: the precision of the operands (fp32, bf16).
+template <class P = fp32>
 void matmul_forward(float* out, const float* inp, const float* weight, const float* bias, size_t BT, size_t C,
                     size_t OC, WeightLayout layout = WeightLayout::kInOut);
 
-// dinp = dout W^T (overwritten; skipped if null); dW += inp^T dout; dbias += column sums of dout (skipped if null).
+// dinp = dout W^T (overwritten); dW += inp^T dout; dbias += column sums of dout. Each is skipped if null.
+template <class P = fp32>
 void matmul_backward(float* dinp, float* dweight, float* dbias, const float* dout, const float* inp,
                      const float* weight, size_t BT, size_t C, size_t OC, WeightLayout layout = WeightLayout::kInOut);
 

@@ -1,4 +1,4 @@
-// Compiled once for each normalizer. The steps have the numbers of forward.cpp and run in reverse.
+// Compiled once for each normalizer, for every precision. The steps have the numbers of forward.cpp and run in reverse.
 //
 // a.dstream is the gradient of the residual stream. The residual connections pass it on unchanged, to the stream below
 // and to the branch; each branch then adds its own part to it in the backward of its LayerNorm.
@@ -16,7 +16,7 @@
 #include "kernels/rope.h"
 #include "model/backend.h"
 
-template <class N>
+template <class N, class P>
 void backward(const Config& config, const Parameters& p, Parameters& dp, Activations& a, const int32_t* tokens,
               const int32_t* targets, float scale, size_t B, size_t T, const AttentionObserver& observe) {
   using namespace backend;
@@ -27,7 +27,7 @@ void backward(const Config& config, const Parameters& p, Parameters& dp, Activat
   cross_entropy_backward(a.logits, targets, scale, BT, V);
 
   // 4. The head.
-  matmul_backward(a.d_c, dp.lm_head, nullptr, a.logits, a.ln_f, p.lm_head, BT, C, V, WeightLayout::kOutIn);
+  matmul_backward<P>(a.d_c, dp.lm_head, nullptr, a.logits, a.ln_f, p.lm_head, BT, C, V, WeightLayout::kOutIn);
   std::memset(a.dstream, 0, BT * C * sizeof(float));
   layernorm_backward(a.dstream, dp.ln_f_weight, dp.ln_f_bias, a.d_c, last, p.ln_f_weight, a.ln_f_mean, a.ln_f_rstd, BT,
                      C);
@@ -39,18 +39,18 @@ void backward(const Config& config, const Parameters& p, Parameters& dp, Activat
     const float* stream = l > 0 ? a.h[l - 1].stream_out : a.embedding;
 
     // 3. MLP.
-    matmul_backward(a.d_fc, dw.fc_proj_weight, dw.fc_proj_bias, a.dstream, h.gelu, w.fc_proj_weight, BT, 4 * C, C);
+    matmul_backward<P>(a.d_fc, dw.fc_proj_weight, dw.fc_proj_bias, a.dstream, h.gelu, w.fc_proj_weight, BT, 4 * C, C);
     gelu_backward(a.d_fc, a.d_fc, h.fc, BT * 4 * C);
-    matmul_backward(a.d_c, dw.fc_weight, dw.fc_bias, a.d_fc, h.ln_2, w.fc_weight, BT, C, 4 * C);
+    matmul_backward<P>(a.d_c, dw.fc_weight, dw.fc_bias, a.d_fc, h.ln_2, w.fc_weight, BT, C, 4 * C);
     layernorm_backward(a.dstream, dw.ln_2_weight, dw.ln_2_bias, a.d_c, h.stream_mid, w.ln_2_weight, h.ln_2_mean,
                        h.ln_2_rstd, BT, C);
 
     // 2. Attention.
-    matmul_backward(a.d_c, dw.proj_weight, dw.proj_bias, a.dstream, h.attention, w.proj_weight, BT, C, C);
+    matmul_backward<P>(a.d_c, dw.proj_weight, dw.proj_bias, a.dstream, h.attention, w.proj_weight, BT, C, C);
     if (observe) observe(l, a.d_c);
     attention_backward<N>(a.d_qkv, dw.theta, a.d_c, h.attention, h.rows, h.qkv, w.theta, a.slopes, B, T, C, NH);
     if (a.rope) rope_backward(a.d_qkv, a.rope, B, T, C, NH);
-    matmul_backward(a.d_c, dw.qkv_weight, dw.qkv_bias, a.d_qkv, h.ln_1, w.qkv_weight, BT, C, 3 * C);
+    matmul_backward<P>(a.d_c, dw.qkv_weight, dw.qkv_bias, a.d_qkv, h.ln_1, w.qkv_weight, BT, C, 3 * C);
     layernorm_backward(a.dstream, dw.ln_1_weight, dw.ln_1_bias, a.d_c, stream, w.ln_1_weight, h.ln_1_mean, h.ln_1_rstd,
                        BT, C);
   }
@@ -59,5 +59,9 @@ void backward(const Config& config, const Parameters& p, Parameters& dp, Activat
   embedding_backward(dp.wte, dp.wpe, a.dstream, tokens, B, T, C);
 }
 
-template void backward<SelectedNormalizer>(const Config&, const Parameters&, Parameters&, Activations&, const int32_t*,
-                                           const int32_t*, float, size_t, size_t, const AttentionObserver&);
+template void backward<SelectedNormalizer, fp32>(const Config&, const Parameters&, Parameters&, Activations&,
+                                                 const int32_t*, const int32_t*, float, size_t, size_t,
+                                                 const AttentionObserver&);
+template void backward<SelectedNormalizer, bf16>(const Config&, const Parameters&, Parameters&, Activations&,
+                                                 const int32_t*, const int32_t*, float, size_t, size_t,
+                                                 const AttentionObserver&);

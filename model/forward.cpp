@@ -1,4 +1,4 @@
-// Compiled once for each normalizer; backward.cpp walks the same numbered steps in reverse.
+// Compiled once for each normalizer, for every precision; backward.cpp walks the same numbered steps in reverse.
 #include "model/forward.h"
 
 #include "kernels/attention.h"
@@ -12,7 +12,7 @@
 #include "kernels/rope.h"
 #include "model/backend.h"
 
-template <class N>
+template <class N, class P>
 void forward(const Config& config, const Parameters& p, Activations& a, const int32_t* tokens, const int32_t* targets,
              size_t B, size_t T) {
   using namespace backend;
@@ -28,28 +28,30 @@ void forward(const Config& config, const Parameters& p, Activations& a, const in
 
     // 2. Attention: what earlier positions have to say.
     layernorm_forward(h.ln_1, h.ln_1_mean, h.ln_1_rstd, stream, w.ln_1_weight, w.ln_1_bias, BT, C);
-    matmul_forward(h.qkv, h.ln_1, w.qkv_weight, w.qkv_bias, BT, C, 3 * C);
+    matmul_forward<P>(h.qkv, h.ln_1, w.qkv_weight, w.qkv_bias, BT, C, 3 * C);
     if (a.rope) rope_forward(h.qkv, a.rope, B, T, C, NH);
     attention_forward<N>(h.attention, h.rows, h.qkv, w.theta, a.slopes, B, T, C, NH);
-    matmul_forward(a.branch, h.attention, w.proj_weight, w.proj_bias, BT, C, C);
+    matmul_forward<P>(a.branch, h.attention, w.proj_weight, w.proj_bias, BT, C, C);
     residual_forward(h.stream_mid, stream, a.branch, BT * C);
 
     // 3. MLP: what each position makes of it.
     layernorm_forward(h.ln_2, h.ln_2_mean, h.ln_2_rstd, h.stream_mid, w.ln_2_weight, w.ln_2_bias, BT, C);
-    matmul_forward(h.fc, h.ln_2, w.fc_weight, w.fc_bias, BT, C, 4 * C);
+    matmul_forward<P>(h.fc, h.ln_2, w.fc_weight, w.fc_bias, BT, C, 4 * C);
     gelu_forward(h.gelu, h.fc, BT * 4 * C);
-    matmul_forward(a.branch, h.gelu, w.fc_proj_weight, w.fc_proj_bias, BT, 4 * C, C);
+    matmul_forward<P>(a.branch, h.gelu, w.fc_proj_weight, w.fc_proj_bias, BT, 4 * C, C);
     residual_forward(h.stream_out, h.stream_mid, a.branch, BT * C);
     stream = h.stream_out;
   }
 
   // 4. The head: a score for every token of the vocabulary.
   layernorm_forward(a.ln_f, a.ln_f_mean, a.ln_f_rstd, stream, p.ln_f_weight, p.ln_f_bias, BT, C);
-  matmul_forward(a.logits, a.ln_f, p.lm_head, nullptr, BT, C, V, WeightLayout::kOutIn);
+  matmul_forward<P>(a.logits, a.ln_f, p.lm_head, nullptr, BT, C, V, WeightLayout::kOutIn);
 
   // 5. The loss.
   if (targets) cross_entropy_forward(a.losses, a.logits, targets, BT, V);
 }
 
-template void forward<SelectedNormalizer>(const Config&, const Parameters&, Activations&, const int32_t*,
-                                          const int32_t*, size_t, size_t);
+template void forward<SelectedNormalizer, fp32>(const Config&, const Parameters&, Activations&, const int32_t*,
+                                                const int32_t*, size_t, size_t);
+template void forward<SelectedNormalizer, bf16>(const Config&, const Parameters&, Activations&, const int32_t*,
+                                                const int32_t*, size_t, size_t);

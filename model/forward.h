@@ -4,13 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/precision.h"
 #include "model/activations.h"
 #include "model/parameters.h"
 
-// Overwrites every activation, for B x T tokens (B, T up to what `a` was made for).
+// With normalizer N and precision P. Overwrites every activation, for B x T tokens (B, T up to what `a` was made for).
 //   tokens  (B,T)
 //   targets (B,T), or null: then a.logits holds the logits; otherwise a.losses holds the loss of every token in nats
 //   and a.logits the probabilities
-template <class N>
+template <class N, class P = fp32>
 void forward(const Config& config, const Parameters& p, Activations& a, const int32_t* tokens, const int32_t* targets,
              size_t B, size_t T);

@@ -29,24 +29,29 @@ run make NORMALIZER=sofmax
 check "an unknown normalizer is refused in one sentence" \
   ended_with 2 "NORMALIZER=sofmax is unknown: it is one of softmax ssmax " 1
 
-# Lines "PATH COMMAND" of what a build for normalizer $1 writes.
+run make PRECISION=fp16
+check "an unknown precision is refused in one sentence" ended_with 2 "PRECISION=fp16 is unknown: it is fp32 or bf16" 1
+
+# Lines "PATH COMMAND" of what a build for normalizer $1 in precision $2 writes.
 writes() {
-  make -n V=1 BUILD="$temp/build" NORMALIZER="$1" | sed -n 's/.* -o \([^ ]*\) .*/\1 &/p' | sort
+  make -n V=1 BUILD="$temp/build" NORMALIZER="$1" PRECISION="$2" | sed -n 's/.* -o \([^ ]*\) .*/\1 &/p' | sort
 }
-writes softmax > "$temp/softmax"
-writes ssmax > "$temp/ssmax"
+writes softmax fp32 > "$temp/softmax"
+writes ssmax fp32 > "$temp/ssmax"
+writes softmax bf16 > "$temp/softmax-bf16"
+# different_paths A B FLAG: a path in both lists is what both share, made by the same command, which knows no FLAG.
 different_paths() {
-  wc -l "$temp/softmax" "$temp/ssmax"
-  [ -s "$temp/softmax" ] || return 1
-  # A path in both lists is what both share: made by the same command, which knows no normalizer.
+  wc -l "$temp/$1" "$temp/$2"
+  [ -s "$temp/$1" ] || return 1
   {
-    sort -u "$temp/softmax" "$temp/ssmax" | cut -d ' ' -f 1 | uniq -d
-    comm -12 "$temp/softmax" "$temp/ssmax" | grep ATTNORM_NORMALIZER
+    sort -u "$temp/$1" "$temp/$2" | cut -d ' ' -f 1 | uniq -d
+    comm -12 "$temp/$1" "$temp/$2" | grep "$3"
   } > "$temp/mixed"
   cat "$temp/mixed"
   [ ! -s "$temp/mixed" ]
 }
-check "two normalizers never write different things to one path" different_paths
+check "two normalizers never write different things to one path" different_paths softmax ssmax ATTNORM_NORMALIZER
+check "nor do two precisions" different_paths softmax softmax-bf16 ATTNORM_PRECISION
 
 folders_differ() {
   for options in "" PORTABLE=1 SANITIZE=1 CXX=clang++ MARCH=x86-64 "PORTABLE=1 SANITIZE=1" "CXX=clang++ SANITIZE=1" \

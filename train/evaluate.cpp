@@ -56,10 +56,11 @@ int run(int argc, char** argv) {
   const ThreadCount threads = set_threads(options.threads);
   const size_t T = options.seq_len > 0 ? options.seq_len : model.config.T;
   model.load(options.batch_size, T, threads.threads);
-  const Evaluation result =
-      evaluate<SelectedNormalizer>(model.config, model.p, model.a, stream, options.batch_size, T, UINT64_MAX);
+  const Evaluation result = evaluate<SelectedNormalizer, SelectedPrecision>(model.config, model.p, model.a, stream,
+                                                                            options.batch_size, T, UINT64_MAX);
 
-  print_fact("normalizer", std::string(kSelectedName) + ", attnorm " + version_text());
+  print_fact("normalizer",
+             std::string(kSelectedName) + " in " + kPrecisionName<SelectedPrecision> + ", attnorm " + version_text());
   print_fact("checkpoint", model.path);
   print_fact("data", stream.name());
   print_fact("tokens", with_commas(result.tokens) + ", in windows of " + with_commas(T));

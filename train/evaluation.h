@@ -30,7 +30,7 @@ inline void require_predictable(const TokenStream& stream) {
 
 // Windows start at 0, T, 2T, ...; the last is shorter. B windows at a time, in activations made for B x T; the result
 // does not depend on B. At most `limit` tokens are predicted, from the start of the stream (see require_predictable).
-template <class N>
+template <class N, class P = fp32>
 Evaluation evaluate(const Config& config, const Parameters& p, Activations& a, const TokenStream& stream, size_t B,
                     size_t T, uint64_t limit) {
   Evaluation result;
@@ -44,7 +44,7 @@ Evaluation evaluate(const Config& config, const Parameters& p, Activations& a, c
     const size_t rows = size_t(std::clamp<uint64_t>(left / length, 1, B));
     stream.copy(begin, rows * length, inputs.data());
     stream.copy(begin + 1, rows * length, targets.data());
-    forward<N>(config, p, a, inputs.data(), targets.data(), rows, length);
+    forward<N, P>(config, p, a, inputs.data(), targets.data(), rows, length);
     for (size_t i = 0; i < rows * length; i++) {
       result.nats += a.losses[i];
       result.nats_by_position[i % length] += a.losses[i];

@@ -36,14 +36,14 @@ inline int32_t draw_token(const float* logits, int V, const SamplingOptions& opt
 
 // Continues `prompt` (at least one token) by `count` tokens; returns those. Activations are for 1 x T tokens or more;
 // the model sees the last T tokens. Calls emit(token) as they appear.
-template <class N, class Emit>
+template <class N, class P = fp32, class Emit>
 std::vector<int32_t> generate(const Config& config, const Parameters& p, Activations& a,
                               const std::vector<int32_t>& prompt, int count, size_t T, const SamplingOptions& options,
                               Emit emit) {
   std::vector<int32_t> tokens = prompt;
   for (int i = 0; i < count; i++) {
     const size_t length = std::min(tokens.size(), T);
-    forward<N>(config, p, a, tokens.data() + tokens.size() - length, nullptr, 1, length);
+    forward<N, P>(config, p, a, tokens.data() + tokens.size() - length, nullptr, 1, length);
     tokens.push_back(draw_token(a.logits + (length - 1) * config.V, config.V, options, i));
     emit(tokens.back());
   }

@@ -21,9 +21,11 @@
 #include "train/start.h"
 #include "train/threads.h"
 #include "train/trainer.h"
+#include "train/variant.h"
 
 using nlohmann::ordered_json;
 using N = SelectedNormalizer;
+using P = SelectedPrecision;
 using Clock = std::chrono::steady_clock;
 namespace fs = std::filesystem;
 
@@ -48,7 +50,8 @@ std::string shape_words(const Config& config) {
 void print_banner(const Start& start, const Dataset& data, const ThreadCount& threads, const MemoryPlan& plan) {
   const TrainOptions& options = start.options;
   const uint64_t tokens = uint64_t(options.batch_size) * options.seq_len * options.grad_accum;
-  print_fact("normalizer", std::string(kSelectedName) + ", trained by attnorm " + version_text());
+  print_fact("normalizer",
+             std::string(kSelectedName) + " in " + kPrecisionName<P> + ", trained by attnorm " + version_text());
   print_fact("device", "cpu, fp32, " + std::to_string(threads.threads) +
                            (threads.threads == 1 ? " thread: " : " threads: ") + threads.reason);
   print_fact("data", data.directory + ": " + with_commas(data.train.size()) + " training tokens, " +
@@ -76,7 +79,7 @@ void print_banner(const Start& start, const Dataset& data, const ThreadCount& th
 // What runs here: with the same options and the same of these, the same bits.
 void add_program(ordered_json& record, const ThreadCount& threads) {
   record["device"] = "cpu";
-  record["precision"] = "fp32";
+  record["precision"] = kPrecisionName<P>;
   record["tf32"] = false;
   record["simd"] = simd_text();
   record["threads"] = threads.threads;
@@ -147,7 +150,7 @@ void catch_interrupts() {
 }
 
 // All updates from start.step on, with what is logged in between: step, eval, attention, checkpoint, in this order.
-void train_updates(Trainer<N>& trainer, const Start& start, const Dataset& data, Metrics& metrics) {
+void train_updates(Trainer<N, P>& trainer, const Start& start, const Dataset& data, Metrics& metrics) {
   const TrainOptions& options = start.options;
   const uint64_t steps = options.steps;
   constexpr uint64_t kWholeSplit = UINT64_MAX;
@@ -215,14 +218,14 @@ void train_updates(Trainer<N>& trainer, const Start& start, const Dataset& data,
     progress.note("\ndone: " + with_commas(uint64_t(done)) + " tokens in " + clock_text(seconds) + ", " +
                   with_commas(uint64_t(done / seconds)) + " tokens/s, peak memory " +
                   format_bytes(peak_memory_bytes()));
-  progress.note("next: build/" + std::string(kSelectedName) + "/sample --checkpoint " + options.out);
+  progress.note("next: build/" + selected_variant() + "/sample --checkpoint " + options.out);
 }
 
 }  // namespace
 
 int run_training(const TrainOptions& asked) {
   // 1. Where to start, on which data, with which model; every objection comes before anything is written.
-  Start start = start_run(asked, kSelectedName);
+  Start start = start_run(asked, kSelectedName, kPrecisionName<P>);
   const TrainOptions& options = start.options;
   if (!asked.resume) refuse_used_folder(options);
   require_writable(options.out);
@@ -254,7 +257,7 @@ int run_training(const TrainOptions& asked) {
                              "; remove the folder to train it again");
     return 0;
   }
-  Trainer<N> trainer(start, data);
+  Trainer<N, P> trainer(start, data);
   print_fact("epoch", with_commas(trainer.updates_per_epoch()) + " updates");
   if (options.dry_run) return 0;
   for (const std::string& line : trainer.load(start)) print_fact("note", line);

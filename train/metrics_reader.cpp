@@ -9,6 +9,7 @@
 #include <set>
 
 #include "data/error.h"
+#include "train/variant.h"
 
 namespace {
 
@@ -86,7 +87,7 @@ class Reader {
     }
     started_ = true;
     resumed_ = false;
-    run_.normalizer = text(record, "normalizer");
+    run_.normalizer = variant_name(text(record, "normalizer"), record.value("precision", ""));
     read_settings(record);
     if (!run_.settings.count("seed")) throw Error(place_ + " lacks the option 'seed'");
     run_.seed = run_.settings["seed"];

@@ -27,8 +27,8 @@ enum class RunState { kFinished, kUnfinished, kNonFinite };
 struct Run {
   static constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
-  std::string path;  // as given
-  std::string normalizer;
+  std::string path;        // as given
+  std::string normalizer;  // and precision, as in variant.h: softmax, softmax-bf16
   std::string seed, data_seed;
   std::map<std::string, std::string> settings;  // "device", "git", ... and each option by its name with dashes, as text
   std::map<std::string, std::string> data_hashes;  // SHA-256 of the token files by split

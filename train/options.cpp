@@ -202,9 +202,9 @@ std::string shown(const nlohmann::ordered_json& value) {
 
 }  // namespace
 
-TrainOptions parse_train_options(int argc, const char* const* argv, const std::string& normalizer) {
+TrainOptions parse_train_options(int argc, const char* const* argv, const std::string& variant) {
   TrainOptions options;
-  CommandLine line("train", "Trains a GPT whose attention normalizer is " + normalizer + ".");
+  CommandLine line("train", "Trains a GPT whose attention normalizer is " + variant + ".");
   for_each_option(options, [&](const char* group, const About& about, auto& field, const auto& allowed) {
     CommandLine::Option& option = line.add(about.name, field, about.help, allowed).group(group);
     if (about.default_text) option.default_text(about.default_text);
@@ -220,8 +220,7 @@ TrainOptions parse_train_options(int argc, const char* const* argv, const std::s
   });
   if (!line.given("min-lr")) options.min_lr = options.lr / 10;
   if (!line.given("data-seed")) options.data_seed = options.seed;
-  if (!line.given("out"))
-    options.out = "runs/" + options.preset + "-" + normalizer + "-s" + std::to_string(options.seed);
+  if (!line.given("out")) options.out = "runs/" + options.preset + "-" + variant + "-s" + std::to_string(options.seed);
   std::string unused;  // no file can give --resume
   drop_overruled(line, {{"data", &options.data}, {"text", &options.text}}, options.given);
   drop_overruled(line,

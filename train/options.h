@@ -46,7 +46,7 @@ struct TrainOptions {
   std::string continue_from;
 
   // Output. All of *_every count updates; the last update is always evaluated and saved.
-  std::string out;       // runs/<preset>-<normalizer>-s<seed> unless given
+  std::string out;       // runs/<preset>-<variant>-s<seed> unless given
   int eval_every = 100;  // 0: only at the end
   int64_t eval_tokens = 65536;
   int checkpoint_every = 100;  // 0: only at the end
@@ -64,7 +64,7 @@ struct TrainOptions {
 
 // Reads the command line of `train` with this precedence: command line, --config, preset, defaults. With --resume,
 // `out` is the run and the rest matters only through merge_resume(). Throws Error, or HelpRequest for --help.
-TrainOptions parse_train_options(int argc, const char* const* argv, const std::string& normalizer);
+TrainOptions parse_train_options(int argc, const char* const* argv, const std::string& variant);
 
 // Every saved option by its name on the command line, in the order of the help.
 nlohmann::ordered_json options_to_json(const TrainOptions& options);

@@ -32,10 +32,11 @@ int run(int argc, char** argv) {
   const size_t T = model.config.T;
   model.load(1, T, set_threads(threads).threads);
   std::fwrite(prompt.data(), 1, prompt.size(), stdout);
-  generate<SelectedNormalizer>(model.config, model.p, model.a, encode(prompt), tokens, T, sampling, [](int32_t token) {
-    std::putchar(token);
-    std::fflush(stdout);
-  });
+  generate<SelectedNormalizer, SelectedPrecision>(model.config, model.p, model.a, encode(prompt), tokens, T, sampling,
+                                                  [](int32_t token) {
+                                                    std::putchar(token);
+                                                    std::fflush(stdout);
+                                                  });
   std::putchar('\n');
   return 0;
 }

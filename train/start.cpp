@@ -10,16 +10,17 @@
 #include "data/tokenizer.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
+#include "train/variant.h"
 
 namespace fs = std::filesystem;
 
 namespace {
 
-// `program`: the normalizer that this program is built for.
-void require_same_normalizer(const std::string& normalizer, const std::string& trained, const std::string& program) {
-  if (normalizer != program)
-    throw Error(trained + " was trained with " + normalizer + ", and this program is built for " + program +
-                "; use build/" + normalizer + "/train, or --init-from to switch");
+// `trained` was trained with the variant `used`; this program is built for the variant `program`.
+void require_same_variant(const std::string& trained, const std::string& used, const std::string& program) {
+  if (used != program)
+    throw Error(trained + " was trained with " + used + ", and this program is built for " + program + "; use build/" +
+                used + "/train, or --init-from to switch");
 }
 
 // A new run, from nothing or from a checkpoint whose shape it takes.
@@ -41,7 +42,9 @@ Start start_new(const TrainOptions& asked) {
 
 // A run that exists goes on from its newest checkpoint, or starts again where it has none yet. options.ini holds what
 // an earlier --resume changed.
-Start start_resumed(const TrainOptions& asked, const std::string& program) {
+Start start_resumed(const TrainOptions& asked, const std::string& normalizer, const std::string& precision) {
+  const std::string program = variant_name(normalizer, precision);
+  const std::string run_precision = Metrics::program(asked.out, "precision");
   const std::string ini = (fs::path(asked.out) / "options.ini").string();
   if (!fs::exists(ini)) throw Error("--resume needs a run, and --out '" + asked.out + "' holds no options.ini");
   const char* words[] = {"train", "--config", ini.c_str(), "--out", asked.out.c_str()};
@@ -49,7 +52,8 @@ Start start_resumed(const TrainOptions& asked, const std::string& program) {
   FoundCheckpoint found = newest_checkpoint(asked.out, CheckpointUse::kTraining);
   if (found.path.empty()) {
     const std::string trained = Metrics::program(asked.out, "normalizer");
-    require_same_normalizer(trained.empty() ? program : trained, "the run '" + asked.out + "'", program);
+    require_same_variant("the run '" + asked.out + "'",
+                         variant_name(trained.empty() ? normalizer : trained, run_precision), program);
     TrainOptions options = merge_resume(saved, asked);
     options.given = saved.given;
     Start start = start_new(options);
@@ -59,7 +63,8 @@ Start start_resumed(const TrainOptions& asked, const std::string& program) {
   Start start;
   start.log = found.warnings;
   start.config = load_config(found.path);
-  require_same_normalizer(start.config.normalizer, "checkpoint '" + found.path + "'", program);
+  require_same_variant("checkpoint '" + found.path + "'", variant_name(start.config.normalizer, run_precision),
+                       program);
   TrainerState state = load_trainer_state(found.path);
   const TrainOptions first = options_from_json(state.options, found.path + "/trainer_state.json");
   start.options = merge_resume(merge_resume(first, saved), asked);
@@ -73,8 +78,8 @@ Start start_resumed(const TrainOptions& asked, const std::string& program) {
 
 }  // namespace
 
-Start start_run(const TrainOptions& asked, const std::string& program) {
-  return asked.resume ? start_resumed(asked, program) : start_new(asked);
+Start start_run(const TrainOptions& asked, const std::string& normalizer, const std::string& precision) {
+  return asked.resume ? start_resumed(asked, normalizer, precision) : start_new(asked);
 }
 
 void complete_config(Start& start, int vocab_size, const std::string& normalizer, int normalizer_params) {

@@ -28,7 +28,7 @@
 #include "train/schedule.h"
 #include "train/start.h"
 
-template <class N>
+template <class N, class P = fp32>
 class Trainer {
  public:
   Trainer(const Start& start, const Dataset& data)
@@ -77,7 +77,7 @@ class Trainer {
     Update result{};
     for (int micro = 0; micro < options_.grad_accum; micro++) {
       loader_.load(k, micro, inputs_.data(), targets_.data());
-      forward<N>(config_, p_, a_, inputs_.data(), targets_.data(), B_, T_);
+      forward<N, P>(config_, p_, a_, inputs_.data(), targets_.data(), B_, T_);
       double sum = 0;
       for (size_t i = 0; i < B_ * T_; i++) sum += a_.losses[i];
       if (!std::isfinite(sum)) stop_nonfinite(k + 1, "loss", forward_tensors(), activation_memory_.data());
@@ -91,7 +91,7 @@ class Trainer {
           for (size_t h = 0; h < heads.size(); h++) records.push_back(heads[h].to_json(k + 1, l, h));
           result.attention.insert(result.attention.begin(), records.begin(), records.end());
         };
-      backward<N>(config_, p_, dp_, a_, inputs_.data(), targets_.data(), float(1 / tokens), B_, T_, observer);
+      backward<N, P>(config_, p_, dp_, a_, inputs_.data(), targets_.data(), float(1 / tokens), B_, T_, observer);
     }
     result.grad_norm = gradient_norm(gradients_.data(), gradients_.size());
     if (!std::isfinite(result.grad_norm)) {
@@ -107,7 +107,7 @@ class Trainer {
 
   // After `step` updates. Failure at a loss that is not finite.
   Evaluation evaluate_val(uint64_t step, uint64_t limit) {
-    auto evaluation = evaluate<N>(config_, p_, a_, data_.val, B_, T_, limit);
+    auto evaluation = evaluate<N, P>(config_, p_, a_, data_.val, B_, T_, limit);
     if (!std::isfinite(evaluation.nats))
       stop_nonfinite(step, "validation loss", forward_tensors(), activation_memory_.data());
     return evaluation;
@@ -119,7 +119,7 @@ class Trainer {
     constexpr int kTokens = 240;
     SamplingOptions sampling;
     sampling.seed = options_.seed;
-    auto tokens = generate<N>(config_, p_, a_, encode("\n"), kTokens, T_, sampling, [](int32_t) {});
+    auto tokens = generate<N, P>(config_, p_, a_, encode("\n"), kTokens, T_, sampling, [](int32_t) {});
     return decode(tokens);
   }
 

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #if defined(__AVX__)
 #include <immintrin.h>
 #elif defined(__ARM_NEON)
@@ -39,6 +40,11 @@ struct Pack {
     Pack x(0.0f);
     std::memcpy(&x.v, p, lanes * sizeof(float));
     return x;
+  }
+  static Pack every_lane(const float* p) {  // the word at p, whatever it means
+    uint32_t word;
+    std::memcpy(&word, p, sizeof word);
+    return Floats(Bits{} + word);
   }
   void store(float* p, size_t lanes = kPackWidth) const { std::memcpy(p, &v, lanes * sizeof(float)); }
 
@@ -101,6 +107,42 @@ inline Pack sqrt(Pack x) {
 
 // The first `lanes` lanes of x, 0 in the others.
 inline Pack first(Pack x, size_t lanes) { return select(Pack::iota() < Pack(float(lanes)), x, Pack(0.0f)); }
+
+namespace lanes {  // index lists for __builtin_shufflevector: i < W is lane i of the first pack, W + i of the second
+using Every = std::make_integer_sequence<int, kPackWidth>;
+template <int... I>
+Pack interleave_low(Pack a, Pack b, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(a.v, b.v, (I / 2 + I % 2 * kPackWidth)...);
+}
+template <int... I>
+Pack interleave_high(Pack a, Pack b, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(a.v, b.v, (kPackWidth / 2 + I / 2 + I % 2 * kPackWidth)...);
+}
+template <int First, int... I>
+Pack every_second(Pack a, Pack b, std::integer_sequence<int, I...>) {
+  return __builtin_shufflevector(a.v, b.v, (First + 2 * I)...);
+}
+}  // namespace lanes
+
+// The lanes 0, 2, 4, ... or 1, 3, 5, ... of a, then those of b.
+inline Pack even_lanes(Pack a, Pack b) { return lanes::every_second<0>(a, b, lanes::Every()); }
+inline Pack odd_lanes(Pack a, Pack b) { return lanes::every_second<1>(a, b, lanes::Every()); }
+
+// Transposes W x W numbers, or words of any kind. Each of the log2(W) steps interleaves rows i and i + W/2, which moves
+// the top bit of the column's number to the bottom of the row's, and the reverse; in the end they have changed places.
+inline void transpose(Pack (&x)[kPackWidth]) {
+#pragma GCC unroll 4
+  for (int step = 1; step < kPackWidth; step *= 2) {
+    Pack y[kPackWidth];
+#pragma GCC unroll 8
+    for (int i = 0; i < kPackWidth / 2; i++) {
+      y[2 * i] = lanes::interleave_low(x[i], x[i + kPackWidth / 2], lanes::Every());
+      y[2 * i + 1] = lanes::interleave_high(x[i], x[i + kPackWidth / 2], lanes::Every());
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kPackWidth; i++) x[i] = y[i];
+  }
+}
 
 // Calls f(i, lanes) for i = 0, W, 2W, ... < n with the lanes left there: W, and perhaps fewer in the last call.
 template <class F>

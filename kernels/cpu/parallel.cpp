@@ -2,26 +2,49 @@
 
 #include <memory>
 #include <new>
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
 
 namespace cpu {
 
 namespace {
-constexpr std::align_val_t kAlignment{64};
-struct Free {
-  void operator()(float* p) const { ::operator delete(p, kAlignment); }
+// Memory that grows. On huge pages where the system offers them: packed blocks are read from end to end, again and again.
+class Scratch {
+ public:
+  float* at_least(size_t floats) {
+    if (size_ < floats) {
+      size_ = 0;
+      memory_.reset();
+      memory_.reset(static_cast<float*>(::operator new(round_up(floats * sizeof(float), kHugePage), kAlignment)));
+#ifdef __linux__
+      madvise(memory_.get(), round_up(floats * sizeof(float), kHugePage),
+              MADV_HUGEPAGE);  // may be refused without harm
+#endif
+      size_ = floats;
+    }
+    return memory_.get();
+  }
+
+ private:
+  static constexpr size_t kHugePage = size_t(2) << 20;
+  static constexpr std::align_val_t kAlignment{kHugePage};
+  struct Free {
+    void operator()(float* p) const { ::operator delete(p, kAlignment); }
+  };
+  std::unique_ptr<float, Free> memory_;
+  size_t size_ = 0;
 };
 }  // namespace
 
 float* scratch(size_t floats) {
-  thread_local std::unique_ptr<float, Free> memory;
-  thread_local size_t size = 0;
-  if (size < floats) {
-    size = 0;
-    memory.reset();
-    memory.reset(static_cast<float*>(::operator new(floats * sizeof(float), kAlignment)));
-    size = floats;
-  }
-  return memory.get();
+  thread_local Scratch memory;
+  return memory.at_least(floats);
+}
+
+float* shared_scratch(size_t floats) {
+  thread_local Scratch memory;
+  return memory.at_least(floats);
 }
 
 void reserve_scratch(size_t floats) {

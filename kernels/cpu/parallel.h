@@ -27,6 +27,10 @@ void parallel_blocks(size_t n, size_t block, F&& job) {
 // std::bad_alloc where the system refuses.
 void reserve_scratch(size_t floats);
 
+// Memory that all threads of a kernel share, at least `floats` long; from the thread that hands out the jobs, otherwise as
+// scratch().
+float* shared_scratch(size_t floats);
+
 // This thread's scratch memory, at least `floats` long, aligned to 64 bytes; its content is not kept between kernels.
 float* scratch(size_t floats);
 
