@@ -1,20 +1,26 @@
-// One blocked product serves the three products of a linear layer, in any precision; transposes are a matter of strides,
-// resolved while blocks are copied ("packed") into the order in which the innermost loop reads them:
+// One blocked product serves the three products of a linear layer, in any precision; a transposed operand is a matter of
+// strides.
 //
-//        K                     N
-//      +---+           +---+---+---+---+
-//    M | A | x       K | B | B | B | B |     1. all threads pack A into panels of kTileRows rows
-//      | A |           +---+---+---+---+     2. jobs of kBlockM rows x some panels of the result: for each piece of
-//      | A |                                    kBlockK of k, for each panel of kTileN columns:
-//      +---+           +---+---+---+---+          pack the panel of B
-//                    M |job|job|job|job|          for each panel of A: one tile (tile.h)
-//                      |job|job|job|job|
-//                      +---+---+---+---+     The order of the additions depends on K alone, so neither threads nor
-//                                            blocks change a bit of the result.
+//        K                    N
+//      +---+          +---+---+---+---+
+//    M | a | x      K | b | b | b | b |    1. A is read where it lies, eight rows at a time. bf16 rounds it first, with all
+//      | a |          +---+---+---+---+       threads, into a copy of the same layout.
+//      | a |                               2. A job is a block of the result: kBlockM rows of one panel of kColumns columns.
+//      +---+          +---+---+---+---+       For each piece of kBlockK of k:
+//                   M |job|job|job|job|         the panel of B is packed, unless it can be read as it lies;
+//                     |job|job|job|job|         for each eight rows of A: one tile (micro_kernel.h).
+//                     +---+---+---+---+
+//
+// The order of the additions depends on K alone, so neither threads nor blocks change a bit of the result.
+//
+// Why so little is packed: a tile reads eight rows of A from end to end and B row by row, three cache lines at a time, and
+// L2 delivers that beside 24 multiply-adds, packed or not. What has to be packed is what would be read across: B where its
+// rows lie along k, and B whose rows would all fall into the same set of the cache.
 #include "kernels/matmul.h"
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/cpu/micro_kernel.h"
 #include "kernels/cpu/operand.h"
@@ -28,14 +34,14 @@ namespace {
 constexpr size_t W = num::kPackWidth;
 constexpr size_t kRows = kMicroRows, kColumns = kMicroPacks * W;
 
-// Piece of K, in words: a panel of B of 48 columns takes 48 KiB, and a block of 512 rows of A 512 KiB, half of L2.
-constexpr size_t kBlockK = 256;
-constexpr size_t kBlockM = 512;
-// Packed A, in words: 16 MiB, so that it stays in L3.
-constexpr size_t kPackedA = size_t(4) << 20;
-constexpr size_t kMostK = 4096;
-constexpr size_t kGroup = 64;  // rows of A packed by one job
-constexpr size_t kEnoughJobs = 32;
+// Panels of B of 384 words x 48 columns take 72 KiB and are read from L2 at a third of what it gives; shorter ones load and
+// store C more often, longer ones gain nothing.
+constexpr size_t kBlockK = 384;
+// 512 rows of such a piece of A take 768 KiB of an L2 of 1 MiB. Fewer rows, down to kLeastM, where threads would idle: each
+// job packs its panel of B for itself.
+constexpr size_t kBlockM = 512, kLeastM = 64, kJobsPerThread = 4;
+// The copy of A: 16 MiB, to stay in L3; one job of copying takes kCopiedRows.
+constexpr size_t kMostPieces = 8, kCopiedA = size_t(4) << 20, kCopiedRows = 32;
 
 // A matrix seen through strides: element (i, j) at data[i * row + j * column]. One of the strides is 1.
 struct View {
@@ -43,83 +49,99 @@ struct View {
   size_t row, column;
   const float* at(size_t i, size_t j) const { return data + i * row + j * column; }
   View from(size_t i, size_t j) const { return {at(i, j), row, column}; }
+  View transposed() const { return {data, column, row}; }
 };
 
-View transposed(View v) { return {v.data, v.column, v.row}; }
+// Rows or columns so far apart share one set of the first cache, which holds few of them.
+bool collides(size_t stride) { return stride * sizeof(float) % 4096 == 0; }
 
 // Calls f(n), n a constant, with the number of packs that `columns` columns take, up to kMicroPacks.
 template <class F>
 void with_packs_for(size_t columns, F f) {
   static_assert(kMicroPacks == 3);
   if (columns > 2 * W)
-    f(std::integral_constant<int, 3>());
+    f(std::integral_constant<size_t, 3>());
   else if (columns > W)
-    f(std::integral_constant<int, 2>());
+    f(std::integral_constant<size_t, 2>());
   else
-    f(std::integral_constant<int, 1>());
+    f(std::integral_constant<size_t, 1>());
 }
 
-// Packs `count` rows of A (or columns of B, transposed) and `k_count` steps of k into panels of Width rows: word (i, k)
-// at to[(i / Width) * Width * words + k * Width + i % Width]. Rows up to a multiple of Width and steps up to a multiple
-// of kDepth are filled with zeros.
-template <class P, size_t Width>
-void pack(float* to, View from, size_t count, size_t k_count) {
+// Copies a block as words: calls store(i, k, pack) with the words k of neighbours i .. i + W - 1, for every W-th i below
+// `count` and every word k. `from` is (neighbour, step); neighbours beyond count and steps beyond k_count are 0.
+template <class P, class Store>
+void words_across(View from, size_t count, size_t k_count, Store store) {
   using O = Operand<P>;
-  constexpr size_t kPiece = std::min(W, Width);  // neighbours that lie together both in a Pack and in a panel
-  const size_t words = divide_up(k_count, O::kDepth), padded = round_up(count, Width);
-  auto store = [&](const Pack& x, size_t i, size_t k) {
-#pragma GCC unroll 4
-    for (size_t begin = 0; begin < W; begin += kPiece)
-      if (i + begin < padded)
-        std::memcpy(to + (i + begin) / Width * Width * words + k * Width + (i + begin) % Width,
-                    reinterpret_cast<const float*>(&x) + begin, kPiece * sizeof(float));
-  };
-
-  if (from.row == 1) {  // whole cache lines, several at a time, whatever the width of a panel
-    constexpr size_t kTogether = 4 * W;
-    for (size_t begin = 0; begin < padded; begin += kTogether)
-      for (size_t k = 0; k < words; k++)
-        for (size_t i = begin; i < std::min(begin + kTogether, padded); i += W) {
-          const size_t lanes = i < count ? std::min(W, count - i) : 0,
-                       depth = std::min(O::kDepth, k_count - k * O::kDepth);
-          const float* x = from.at(i, k * O::kDepth);
-          store(lanes == W && depth == O::kDepth ? O::across_k(x, from.column, O::kDepth, W)
-                                                 : O::across_k(x, from.column, depth, lanes),
-                i, k);
-        }
-    return;
+  for (size_t k = 0; k * O::kDepth < k_count; k++) {
+    const size_t depth = std::min(O::kDepth, k_count - k * O::kDepth);
+    const float* x = from.at(0, k * O::kDepth);
+    size_t i = 0;
+    if (depth == O::kDepth)
+      for (; i + W <= count; i += W) store(i, k, O::across_k(x + i, from.column, O::kDepth, W));
+    for (; i < count; i += W) store(i, k, O::across_k(x + i, from.column, depth, std::min(W, count - i)));
   }
-  for (size_t i = 0; i < padded; i += W)
-    for (size_t k = 0; k < words; k += W) {
-      const size_t left = k_count - k * O::kDepth;
-      Pack x[W];
-      if (i + W <= count && left >= W * O::kDepth) {
-#pragma GCC unroll 16
-        for (size_t r = 0; r < W; r++) x[r] = O::along_k(from.at(i + r, k * O::kDepth), W * O::kDepth);
-      } else {
-        for (size_t r = 0; r < W; r++)
-          x[r] = i + r < count ? O::along_k(from.at(i + r, k * O::kDepth), std::min(left, W * O::kDepth)) : Pack(0);
-      }
+}
+
+// The same for a row at a time: store(k, pack) with words k .. k + W - 1.
+template <class P, class Store>
+void words_along(const float* x, size_t k_count, Store store) {
+  using O = Operand<P>;
+  constexpr size_t kSteps = W * O::kDepth;
+  size_t step = 0;
+  for (; step + kSteps <= k_count; step += kSteps) store(step / O::kDepth, O::along_k(x + step, kSteps));
+  if (step < k_count) store(step / O::kDepth, O::along_k(x + step, k_count - step));
+}
+
+// Packs `count` columns of B and `k_count` steps of k into a panel of `packs` packs: word k of column i at to[k * packs *
+// W + i]. `from` is (column, step). What lies beyond is filled with zeros.
+template <class P, size_t packs>
+void pack_panel(float* to, View from, size_t count, size_t k_count) {
+  using O = Operand<P>;
+  constexpr size_t kWidth = packs * W, kSteps = W * O::kDepth;
+  if (from.row == 1)
+    return words_across<P>(from, count, k_count, [&](size_t i, size_t k, Pack x) { x.store(to + k * kWidth + i); });
+  for (size_t i = 0; i < kWidth; i += W) {
+    Pack x[W];
+    size_t step = 0;
+    auto store = [&](size_t words) {
       num::transpose(x);
-      for (size_t step = 0; step < std::min(W, words - k); step++) store(x[step], i, k + step);
+      for (size_t w = 0; w < words; w++) x[w].store(to + (step / O::kDepth + w) * kWidth + i);
+    };
+    if (i + W <= count)
+      for (; step + kSteps <= k_count; step += kSteps) {
+#pragma GCC unroll 16
+        for (size_t r = 0; r < W; r++) x[r] = O::along_k(from.at(i + r, step), kSteps);
+        store(W);
+      }
+    for (; step < k_count; step += kSteps) {
+      const size_t steps = std::min(kSteps, k_count - step);
+      for (size_t r = 0; r < W; r++) x[r] = i + r < count ? O::along_k(from.at(i + r, step), steps) : Pack(0);
+      store(divide_up(steps, O::kDepth));
     }
+  }
 }
 
-// One tile of C = from + A B from one panel of each. Where C ends inside the tile, it is computed beside C.
+// One tile of C = from + A B; `from` is C itself, one row for all, or nothing. A and B count in words. Where C ends inside
+// the tile, it is computed beside C.
 template <class P, int NV>
-void tile(float* c, size_t c_row, const float* from, size_t from_row, const float* a, const float* b, size_t rows,
-          size_t columns, size_t words) {
+void tile(float* c, size_t c_row, View from, View a, View b, size_t rows, size_t columns, size_t words) {
   constexpr size_t kWidth = NV * W;
-  if (rows == kRows && columns == kWidth) return micro_kernel<P, kRows, NV>(c, c_row, from, from_row, a, b, words);
+  auto compute = [&](float* to, size_t to_row, View start, auto offset) {
+    micro_kernel<P, kRows, NV>(to, to_row, start.data, start.row, a.data, offset, b.data, b.row, words);
+  };
+  if (rows == kRows && columns == kWidth && a.row == 1)
+    return compute(c, c_row, from, [s = a.column](size_t r, size_t k) { return r + k * s; });
+  if (rows == kRows && columns == kWidth)
+    return compute(c, c_row, from, [s = a.row](size_t r, size_t k) { return r * s + k; });
   alignas(64) float edge[kRows * kWidth];
-  micro_kernel<P, kRows, NV>(edge, kWidth, nullptr, 0, a, b, words);
+  compute(edge, kWidth, View{nullptr, 0, 1},
+          [a, last = rows - 1](size_t r, size_t k) { return std::min(r, last) * a.row + k * a.column; });
   for (size_t r = 0; r < rows; r++)
-    for (size_t j = 0; j < columns; j++)
-      c[r * c_row + j] = (from ? from[r * from_row + j] : 0.0f) + edge[r * kWidth + j];
+    for (size_t j = 0; j < columns; j++) c[r * c_row + j] = (from.data ? *from.at(r, j) : 0.0f) + edge[r * kWidth + j];
 }
 
-// sums[j] += the sum of column j of `block` (k_count, columns), whose columns lie side by side.
-void add_columns(float* sums, View block, size_t k_count, size_t columns) {
+// sums[j] += the sum of column j of `block` (column, k), whose columns lie side by side.
+void add_columns(float* sums, View block, size_t columns, size_t k_count) {
   num::for_each_pack(columns, [&](size_t j, size_t lanes) {
     Pack sum = Pack::load(sums + j, lanes);
     for (size_t k = 0; k < k_count; k++) sum += Pack::load(block.at(j, k), lanes);
@@ -127,57 +149,75 @@ void add_columns(float* sums, View block, size_t k_count, size_t columns) {
   });
 }
 
-// C (M,N), row by row, = A (M,K) B (K,N) + bias (N), or += A B. `b` is B transposed: (N,K). bias may be null.
+// Rows so long that no two of their words collide.
+size_t pitch_of(size_t length) { return round_up(length, W) + W; }
+size_t copied_words(size_t rows, size_t words) { return std::max(rows * pitch_of(words), words * pitch_of(rows)); }
+
+// A block of A as words, (rows, words). Where it cannot be read as it lies: a copy, made by all threads, in `memory`.
+template <class P>
+View words_of(View a, size_t rows, size_t steps, float* memory) {
+  constexpr size_t kDepth = Operand<P>::kDepth;
+  const bool rows_side_by_side = a.row == 1;
+  if (std::is_same_v<P, fp32> && !(rows_side_by_side && collides(a.column))) return a;
+  const size_t words = divide_up(steps, kDepth);
+  if (rows_side_by_side) {
+    const size_t pitch = pitch_of(rows);
+    parallel_blocks(words, kCopiedRows, [&](size_t begin, size_t end) {
+      words_across<P>(a.from(0, begin * kDepth), rows, std::min(end * kDepth, steps) - begin * kDepth,
+                      [&](size_t i, size_t k, Pack x) { x.store(memory + (begin + k) * pitch + i); });
+    });
+    return {memory, 1, pitch};
+  }
+  const size_t pitch = pitch_of(words);
+  parallel_blocks(rows, kCopiedRows, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; i++)
+      words_along<P>(a.at(i, 0), steps, [&](size_t k, Pack x) { x.store(memory + i * pitch + k); });
+  });
+  return {memory, pitch, 1};
+}
+
+// C (M,N), row by row, = A (M,K) B (K,N) + bias (N), or += A B. bias may be null.
 // column_sums (N), unless null: += the sums of B's columns.
 template <class P>
 void product(float* c, View a, View b, const float* bias, float* column_sums, size_t M, size_t N, size_t K, bool add) {
   constexpr size_t kDepth = Operand<P>::kDepth, kPiece = kBlockK * kDepth;
-  const size_t most_k = std::min(round_up(K, kPiece), kMostK * kDepth);
-  const size_t most_m = std::min(round_up(M, kRows), kPackedA * kDepth / most_k);
-  float* packed_a = shared_scratch(most_m * most_k / kDepth);
+  // The part of A at hand: all of it, unless its copy would be too large.
+  const size_t most_k = std::min(round_up(K, kPiece), kMostPieces * kPiece);
+  const size_t most_m = std::min(round_up(M, kRows), kCopiedA / (most_k / kDepth) / kRows * kRows);
+  float* memory = shared_scratch(copied_words(most_m, most_k / kDepth));
 
-  for (size_t ms = 0; ms < M; ms += most_m)
-    for (size_t ks = 0; ks < K; ks += most_k) {
-      const size_t rows = std::min(most_m, M - ms), padded = round_up(rows, kRows);
-      const size_t steps = std::min(most_k, K - ks), pieces = divide_up(steps, kPiece);
-      auto steps_in = [&](size_t k) { return std::min(kPiece, steps - k); };
-      // Panel m / kRows of the piece of k that starts at k.
-      auto panel_of_a = [&](size_t m, size_t k) {
-        return packed_a + padded * k / kDepth + m * divide_up(steps_in(k), kDepth);
-      };
-
+  for (size_t m_begin = 0; m_begin < M; m_begin += most_m)
+    for (size_t k_begin = 0; k_begin < K; k_begin += most_k) {
       // 1. A
-      const size_t groups = divide_up(rows, kGroup);
-      parallel_jobs(groups * pieces, [&](size_t job) {
-        const size_t m = job / pieces * kGroup, k = job % pieces * kPiece;
-        pack<P, kRows>(panel_of_a(m, k), a.from(ms + m, ks + k), std::min(kGroup, rows - m), steps_in(k));
-      });
+      const size_t rows = std::min(most_m, M - m_begin), steps = std::min(most_k, K - k_begin);
+      const View words = words_of<P>(a.from(m_begin, k_begin), rows, steps, memory);
 
       // 2. C
-      const size_t block_m = round_up(divide_up(rows, divide_up(rows, kBlockM)), kRows);
-      const size_t jobs_m = divide_up(rows, block_m), panels = divide_up(N, kColumns);
-      const size_t jobs_n = std::min(panels, divide_up(kEnoughJobs, jobs_m));
-      parallel_jobs(jobs_m * jobs_n, [&](size_t job) {
-        const size_t m0 = job / jobs_n * block_m, m1 = std::min(rows, m0 + block_m);
-        const size_t n0 = job % jobs_n * panels / jobs_n * kColumns;
-        const size_t n1 = std::min(N, (job % jobs_n + 1) * panels / jobs_n * kColumns);
-        float* packed_b = scratch(matmul_scratch_floats());
+      const size_t panels = divide_up(N, kColumns);
+      size_t blocks = divide_up(rows, kBlockM);
+      while (blocks * panels < kJobsPerThread * max_threads() && rows > blocks * kLeastM) blocks *= 2;
+      const size_t block_m = round_up(divide_up(rows, blocks), kRows);
+      parallel_jobs(divide_up(rows, block_m) * panels, [&](size_t job) {
+        const size_t m0 = job / panels * block_m, m1 = std::min(rows, m0 + block_m);
+        const size_t n = job % panels * kColumns, columns = std::min(kColumns, N - n);
+        float* packed = scratch(matmul_scratch_floats());
         for (size_t k = 0; k < steps; k += kPiece) {
-          const bool first = ks + k == 0;
-          for (size_t n = n0; n < n1; n += kColumns) {
-            const size_t columns = std::min(kColumns, N - n);
-            const View block = b.from(n, ks + k);
-            if (column_sums && ms + m0 == 0) add_columns(column_sums + n, block, steps_in(k), columns);
-            with_packs_for(columns, [&](auto packs) {
-              pack<P, packs * W>(packed_b, block, columns, steps_in(k));
-              for (size_t m = m0; m < m1; m += kRows) {
-                float* to = c + (ms + m) * N + n;
-                const float* from = !first || add ? to : bias ? bias + n : nullptr;
-                tile<P, packs>(to, N, from, from == to ? N : 0, panel_of_a(m, k), packed_b, std::min(kRows, m1 - m),
-                               columns, divide_up(steps_in(k), kDepth));
-              }
-            });
-          }
+          const size_t k_count = std::min(kPiece, steps - k);
+          const View panel = b.from(k_begin + k, n).transposed();  // (column, step)
+          if (column_sums && m_begin + m0 == 0) add_columns(column_sums + n, panel, columns, k_count);
+          with_packs_for(columns, [&](auto packs) {
+            const bool as_it_lies =
+                std::is_same_v<P, fp32> && panel.row == 1 && columns == packs * W && !collides(panel.column);
+            if (!as_it_lies) pack_panel<P, packs>(packed, panel, columns, k_count);
+            const View rows_of_b = as_it_lies ? panel.transposed() : View{packed, packs * W, 1};
+            for (size_t m = m0; m < m1; m += kRows) {
+              float* to = c + (m_begin + m) * N + n;
+              const bool more = add || k_begin + k > 0;
+              const View from = more ? View{to, N, 1} : View{bias ? bias + n : nullptr, 0, 1};
+              tile<P, packs>(to, N, from, words.from(m, k / kDepth), rows_of_b, std::min(kRows, m1 - m), columns,
+                             divide_up(k_count, kDepth));
+            }
+          });
         }
       });
     }
@@ -195,7 +235,7 @@ size_t matmul_scratch_floats() { return kBlockK * kColumns; }
 template <class P>
 void matmul_forward(float* out, const float* inp, const float* weight, const float* bias, size_t BT, size_t C,
                     size_t OC, WeightLayout layout) {
-  product<P>(out, View{inp, C, 1}, transposed(weight_view(weight, C, OC, layout)), bias, nullptr, BT, OC, C, false);
+  product<P>(out, View{inp, C, 1}, weight_view(weight, C, OC, layout), bias, nullptr, BT, OC, C, false);
 }
 
 template <class P>
@@ -204,16 +244,16 @@ void matmul_backward(float* dinp, float* dweight, float* dbias, const float* dou
   const View d{dout, OC, 1}, x{inp, C, 1};
 
   // dinp (BT,C) = dout (BT,OC) W^T
-  if (dinp) product<P>(dinp, d, weight_view(weight, C, OC, layout), nullptr, nullptr, BT, C, OC, false);
+  if (dinp) product<P>(dinp, d, weight_view(weight, C, OC, layout).transposed(), nullptr, nullptr, BT, C, OC, false);
 
   // dW += inp^T dout, or its transpose; dbias += column sums of dout, which passes by
   if (dweight && layout == WeightLayout::kInOut)
-    product<P>(dweight, transposed(x), transposed(d), nullptr, dbias, C, OC, BT, true);
+    product<P>(dweight, x.transposed(), d, nullptr, dbias, C, OC, BT, true);
   else if (dweight)
-    product<P>(dweight, transposed(d), transposed(x), nullptr, nullptr, OC, C, BT, true);
+    product<P>(dweight, d.transposed(), x, nullptr, nullptr, OC, C, BT, true);
   if (dbias && !(dweight && layout == WeightLayout::kInOut))
     parallel_blocks(OC, kColumns, [&](size_t begin, size_t end) {
-      add_columns(dbias + begin, transposed(d).from(begin, 0), BT, end - begin);
+      add_columns(dbias + begin, d.transposed().from(begin, 0), end - begin, BT);
     });
 }
 

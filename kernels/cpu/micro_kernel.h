@@ -5,10 +5,9 @@
 //   A   MR  | a    |       k -> | b  b  b     |          C[r][v] += a * b,  MR * NV packs
 //           +------+            +-------------+
 //
-// Each step loads NV packs of B, broadcasts MR words of A and does MR * NV multiply-adds. Both are packed, so that the
-// step reads MR + NV * W successive words of each. The tile, a row of B and one number of A must fit the registers: 32
-// of them with AVX-512 and NEON (8 x 3 + 3 + 1), 16 with AVX2 and SSE (4 x 3 + 3 + 1). MR * NV >= 8 would hide the
-// latency of the multiply-add; more accumulators mean fewer loads for each.
+// Each step loads NV packs of B, broadcasts MR words of A and does MR * NV multiply-adds. The tile, a row of B and one
+// word of A must fit the registers: 32 of them with AVX-512 and NEON (8 x 3 + 3 + 1), 16 with AVX2 and SSE (4 x 3 + 3 +
+// 1). MR * NV >= 8 would hide the latency of the multiply-add; more accumulators mean fewer loads for each.
 #pragma once
 
 #include <cstddef>
@@ -25,11 +24,11 @@ inline constexpr size_t kMicroRows = 4;
 inline constexpr size_t kMicroPacks = 3;
 
 // C = from + A B for one tile of MR x NV packs.
-//   a (K, MR words)   b (K, NV packs)   c: row r at c + r * c_row
-//   from: row r at from + r * from_row; may be c itself, or null for 0
-template <class P, int MR, int NV>
-inline void micro_kernel(float* c, size_t c_row, const float* from, size_t from_row, const float* a, const float* b,
-                         size_t K) {
+//   A (MR,K): word (r, k) at a[offset(r, k)]   B (K, NV packs): row k at b + k * b_row
+//   C: row r at c + r * c_row                  from: row r at from + r * from_row; may be c itself, or null for 0
+template <class P, int MR, int NV, class Offset>
+inline void micro_kernel(float* c, size_t c_row, const float* from, size_t from_row, const float* a, Offset offset,
+                         const float* b, size_t b_row, size_t K) {
   constexpr size_t W = num::kPackWidth;
   // The tile is wanted when k has run, and lies in as many pages as it has rows: ask for it now.
 #pragma GCC unroll 16
@@ -45,10 +44,10 @@ inline void micro_kernel(float* c, size_t c_row, const float* from, size_t from_
   for (size_t k = 0; k < K; k++) {
     Pack row[NV];
 #pragma GCC unroll 4
-    for (int v = 0; v < NV; v++) row[v] = Pack::load(b + (k * NV + v) * W);
+    for (int v = 0; v < NV; v++) row[v] = Pack::load(b + k * b_row + v * W);
 #pragma GCC unroll 16
     for (int r = 0; r < MR; r++) {
-      const Pack broadcast = Pack::every_lane(a + k * MR + r);
+      const Pack broadcast = Pack::every_lane(a + offset(r, k));
 #pragma GCC unroll 4
       for (int v = 0; v < NV; v++) sum[r][v] = Operand<P>::multiply_add(broadcast, row[v], sum[r][v]);
     }

@@ -1,5 +1,9 @@
 #include "kernels/cpu/parallel.h"
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
 #include <memory>
 #include <new>
 #ifdef __linux__
@@ -36,6 +40,14 @@ class Scratch {
   size_t size_ = 0;
 };
 }  // namespace
+
+size_t max_threads() {
+#ifdef _OPENMP
+  return size_t(omp_get_max_threads());
+#else
+  return 1;
+#endif
+}
 
 float* scratch(size_t floats) {
   thread_local Scratch memory;

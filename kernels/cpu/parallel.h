@@ -23,6 +23,9 @@ void parallel_blocks(size_t n, size_t block, F&& job) {
   parallel_jobs(divide_up(n, block), [&](size_t i) { job(i * block, std::min(n, (i + 1) * block)); });
 }
 
+// The most threads that jobs may run on. Only how work is cut may depend on it, never the order of additions.
+size_t max_threads();
+
 // Allocates `floats` of scratch memory for each of the threads that jobs run on, so that no kernel has to. Throws
 // std::bad_alloc where the system refuses.
 void reserve_scratch(size_t floats);
