@@ -1,9 +1,12 @@
 // The loss: softmax over the vocabulary and the negative log-likelihood of the target, in nats.
 //
 //   losses[i] = log(sum_v exp(logits[i, v])) - logits[i, targets[i]]
+//   dlogits[i, v] = scale (softmax(logits[i])_v - [v = targets[i]])
 //
-//   logits (BT,V), overwritten twice: by probabilities, then by gradients, so that (BT,V) exists once
-//   targets (BT), each in 0 .. V-1   losses (BT)
+//   logits (BT,V)   targets (BT), each in 0 .. V-1   losses (BT)   scale = dL/dlosses[i], 1 / (tokens in the update)
+//
+// Nothing lies between the loss and its gradient, so training makes both at once, while a row is in the cache: the
+// (BT,V) logits, by far the largest array, are read and written once. cost: one exp a logit
 #pragma once
 
 #include <cstddef>
@@ -11,10 +14,11 @@
 
 namespace cpu {
 
-// Overwrites losses; replaces logits by the probabilities softmax(logits).
-void cross_entropy_forward(float* losses, float* logits, const int32_t* targets, size_t BT, size_t V);
+// Overwrites losses.
+void cross_entropy_forward(float* losses, const float* logits, const int32_t* targets, size_t BT, size_t V);
 
-// Replaces probabilities p by dlogits = scale (p - onehot(target)); scale = dL/dlosses[i], 1 / (tokens in the update).
-void cross_entropy_backward(float* probabilities, const int32_t* targets, float scale, size_t BT, size_t V);
+// Overwrites losses, with the bits of cross_entropy_forward; replaces logits by dlogits.
+void cross_entropy_forward_backward(float* losses, float* logits, const int32_t* targets, float scale, size_t BT,
+                                    size_t V);
 
 }  // namespace cpu

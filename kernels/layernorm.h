@@ -17,9 +17,21 @@ namespace cpu {
 void layernorm_forward(float* out, float* mean, float* rstd, const float* inp, const float* weight, const float* bias,
                        size_t BT, size_t C);
 
-// Adds to dinp (the residual stream), dweight and dbias. With x = (inp - mean) rstd and d = dout weight:
-//   dinp += rstd (d - sum_c d / C - x sum_c d x / C),   dweight += sum_i dout x,   dbias += sum_i dout
-void layernorm_backward(float* dinp, float* dweight, float* dbias, const float* dout, const float* inp,
-                        const float* weight, const float* mean, const float* rstd, size_t BT, size_t C);
+// The same for inp = stream + branch (BT,C), the residual connection; writes that sum to inp. inp may be either of the
+// two.
+void residual_layernorm_forward(float* out, float* mean, float* rstd, float* inp, const float* stream,
+                                const float* branch, const float* weight, const float* bias, size_t BT, size_t C);
+
+// With x = (inp - mean) rstd and d = dout weight:
+//   dinp = dresidual + rstd (d - sum_c d / C - x sum_c d x / C),   dweight += sum_i dout x,   dbias += sum_i dout
+// Overwrites dinp, adds to dweight and dbias. dresidual (BT,C) is the gradient that inp receives on other ways, null if
+// there is none; it may be dinp itself, which then accumulates. The backward of stream + branch is the identity towards
+// both: dinp is the gradient of either.
+void layernorm_backward(float* dinp, float* dweight, float* dbias, const float* dresidual, const float* dout,
+                        const float* inp, const float* weight, const float* mean, const float* rstd, size_t BT,
+                        size_t C);
+
+// Scratch memory that the threads of layernorm_backward share, in floats.
+size_t layernorm_scratch_floats(size_t C);
 
 }  // namespace cpu

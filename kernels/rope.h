@@ -10,7 +10,7 @@
 
 #include <cstddef>
 
-// cos and sin of every angle, interleaved: table (T, HS/2, 2), computed in double, overwritten.
+// For each position the cosines of its angles, then their sines: table (T, 2, HS/2), computed in double, overwritten.
 void rope_table(float* table, size_t T, size_t HS, double theta);
 
 namespace cpu {

@@ -27,18 +27,18 @@ struct Activations {
   std::vector<LayerActivations> h;
   float* ln_f;                   // (B,T,C)
   float *ln_f_mean, *ln_f_rstd;  // (B,T)
-  float* logits;                 // (B,T,V)  overwritten by probabilities, then by their gradients
+  float* logits;                 // (B,T,V)  overwritten by their gradients where there will be a backward
   float* losses;                 // (B,T)
   float* branch;                 // (B,T,C)  output of a branch before it is added to the stream; reused by every layer
 
   // Gradients, only for training; reused by every layer.
-  float* dstream;  // (B,T,C)   of the residual stream; accumulates
+  float* dstream;  // (B,T,C)   of the residual stream; every branch adds to it
   float* d_c;      // (B,T,C)
   float* d_qkv;    // (B,T,3C)
   float* d_fc;     // (B,T,4C)
 
   // Constants.
-  float* rope;    // (T, HS/2, 2) cos and sin; null without RoPE
+  float* rope;    // (T, 2, HS/2) cos and sin; null without RoPE
   float* slopes;  // (NH) ALiBi's; null without
 };
 

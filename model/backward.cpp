@@ -1,13 +1,11 @@
-// Compiled once for each normalizer, for every precision. The steps have the numbers of forward.cpp and run in reverse.
+// Compiled once for each normalizer, for every precision. The steps have the numbers of forward.cpp and run in reverse;
+// step 5 was taken there: a.logits holds its own gradient.
 //
 // a.dstream is the gradient of the residual stream. The residual connections pass it on unchanged, to the stream below
 // and to the branch; each branch then adds its own part to it in the backward of its LayerNorm.
 #include "model/backward.h"
 
-#include <cstring>
-
 #include "kernels/attention.h"
-#include "kernels/cross_entropy.h"
 #include "kernels/embedding.h"
 #include "kernels/gelu.h"
 #include "kernels/layernorm.h"
@@ -18,19 +16,15 @@
 
 template <class N, class P>
 void backward(const Config& config, const Parameters& p, Parameters& dp, Activations& a, const int32_t* tokens,
-              const int32_t* targets, float scale, size_t B, size_t T, const AttentionObserver& observe) {
+              size_t B, size_t T, const AttentionObserver& observe) {
   using namespace backend;
   const size_t C = config.C, NH = config.NH, V = config.V, BT = B * T;
   const float* last = config.L > 0 ? a.h[config.L - 1].stream_out : a.embedding;
 
-  // 5. The loss: a.logits becomes its own gradient.
-  cross_entropy_backward(a.logits, targets, scale, BT, V);
-
   // 4. The head.
   matmul_backward<P>(a.d_c, dp.lm_head, nullptr, a.logits, a.ln_f, p.lm_head, BT, C, V, WeightLayout::kOutIn);
-  std::memset(a.dstream, 0, BT * C * sizeof(float));
-  layernorm_backward(a.dstream, dp.ln_f_weight, dp.ln_f_bias, a.d_c, last, p.ln_f_weight, a.ln_f_mean, a.ln_f_rstd, BT,
-                     C);
+  layernorm_backward(a.dstream, dp.ln_f_weight, dp.ln_f_bias, nullptr, a.d_c, last, p.ln_f_weight, a.ln_f_mean,
+                     a.ln_f_rstd, BT, C);
 
   for (int l = config.L - 1; l >= 0; l--) {
     const LayerParameters& w = p.h[l];
@@ -42,8 +36,8 @@ void backward(const Config& config, const Parameters& p, Parameters& dp, Activat
     matmul_backward<P>(a.d_fc, dw.fc_proj_weight, dw.fc_proj_bias, a.dstream, h.gelu, w.fc_proj_weight, BT, 4 * C, C);
     gelu_backward(a.d_fc, a.d_fc, h.fc, BT * 4 * C);
     matmul_backward<P>(a.d_c, dw.fc_weight, dw.fc_bias, a.d_fc, h.ln_2, w.fc_weight, BT, C, 4 * C);
-    layernorm_backward(a.dstream, dw.ln_2_weight, dw.ln_2_bias, a.d_c, h.stream_mid, w.ln_2_weight, h.ln_2_mean,
-                       h.ln_2_rstd, BT, C);
+    layernorm_backward(a.dstream, dw.ln_2_weight, dw.ln_2_bias, a.dstream, a.d_c, h.stream_mid, w.ln_2_weight,
+                       h.ln_2_mean, h.ln_2_rstd, BT, C);
 
     // 2. Attention.
     matmul_backward<P>(a.d_c, dw.proj_weight, dw.proj_bias, a.dstream, h.attention, w.proj_weight, BT, C, C);
@@ -51,8 +45,8 @@ void backward(const Config& config, const Parameters& p, Parameters& dp, Activat
     attention_backward<N>(a.d_qkv, dw.theta, a.d_c, h.attention, h.rows, h.qkv, w.theta, a.slopes, B, T, C, NH);
     if (a.rope) rope_backward(a.d_qkv, a.rope, B, T, C, NH);
     matmul_backward<P>(a.d_c, dw.qkv_weight, dw.qkv_bias, a.d_qkv, h.ln_1, w.qkv_weight, BT, C, 3 * C);
-    layernorm_backward(a.dstream, dw.ln_1_weight, dw.ln_1_bias, a.d_c, stream, w.ln_1_weight, h.ln_1_mean, h.ln_1_rstd,
-                       BT, C);
+    layernorm_backward(a.dstream, dw.ln_1_weight, dw.ln_1_bias, a.dstream, a.d_c, stream, w.ln_1_weight, h.ln_1_mean,
+                       h.ln_1_rstd, BT, C);
   }
 
   // 1. Tokens and positions.
@@ -60,8 +54,6 @@ void backward(const Config& config, const Parameters& p, Parameters& dp, Activat
 }
 
 template void backward<SelectedNormalizer, fp32>(const Config&, const Parameters&, Parameters&, Activations&,
-                                                 const int32_t*, const int32_t*, float, size_t, size_t,
-                                                 const AttentionObserver&);
+                                                 const int32_t*, size_t, size_t, const AttentionObserver&);
 template void backward<SelectedNormalizer, bf16>(const Config&, const Parameters&, Parameters&, Activations&,
-                                                 const int32_t*, const int32_t*, float, size_t, size_t,
-                                                 const AttentionObserver&);
+                                                 const int32_t*, size_t, size_t, const AttentionObserver&);

@@ -13,8 +13,8 @@
 // there.
 using AttentionObserver = std::function<void(int layer, const float* dattention)>;
 
-// Adds to the gradients `dp` the derivative of scale * (sum of a.losses), after a forward of the same tokens and
-// targets with the same N and P. Overwrites a.logits and the gradients in `a`.
+// Adds to the gradients `dp` the derivative of scale * (sum of a.losses), after a forward of the same tokens with this
+// scale and the same N and P. Overwrites the gradients in `a`.
 template <class N, class P = fp32>
 void backward(const Config& config, const Parameters& p, Parameters& dp, Activations& a, const int32_t* tokens,
-              const int32_t* targets, float scale, size_t B, size_t T, const AttentionObserver& observe = nullptr);
+              size_t B, size_t T, const AttentionObserver& observe = nullptr);

@@ -8,50 +8,64 @@
 #include "kernels/layernorm.h"
 #include "kernels/matmul.h"
 #include "kernels/normalizer/normalizer.h"
-#include "kernels/residual.h"
 #include "kernels/rope.h"
 #include "model/backend.h"
 
 template <class N, class P>
 void forward(const Config& config, const Parameters& p, Activations& a, const int32_t* tokens, const int32_t* targets,
-             size_t B, size_t T) {
+             size_t B, size_t T, float scale) {
   using namespace backend;
   const size_t C = config.C, NH = config.NH, V = config.V, BT = B * T;
 
   // 1. Tokens and learned positions become the residual stream.
   embedding_forward(a.embedding, tokens, p.wte, p.wpe, B, T, C);
 
+  // The LayerNorm that reads the stream below layer l; that of the head for l = L.
+  struct Norm {
+    float *out, *mean, *rstd;
+    const float *weight, *bias;
+  };
+  auto norm_of = [&](int l) -> Norm {
+    if (l == config.L) return {a.ln_f, a.ln_f_mean, a.ln_f_rstd, p.ln_f_weight, p.ln_f_bias};
+    return {a.h[l].ln_1, a.h[l].ln_1_mean, a.h[l].ln_1_rstd, p.h[l].ln_1_weight, p.h[l].ln_1_bias};
+  };
   const float* stream = a.embedding;
+  Norm norm = norm_of(0);
+  layernorm_forward(norm.out, norm.mean, norm.rstd, stream, norm.weight, norm.bias, BT, C);
+
   for (int l = 0; l < config.L; l++) {
     const LayerParameters& w = p.h[l];
     LayerActivations& h = a.h[l];
 
     // 2. Attention: what earlier positions have to say.
-    layernorm_forward(h.ln_1, h.ln_1_mean, h.ln_1_rstd, stream, w.ln_1_weight, w.ln_1_bias, BT, C);
     matmul_forward<P>(h.qkv, h.ln_1, w.qkv_weight, w.qkv_bias, BT, C, 3 * C);
     if (a.rope) rope_forward(h.qkv, a.rope, B, T, C, NH);
     attention_forward<N>(h.attention, h.rows, h.qkv, w.theta, a.slopes, B, T, C, NH);
     matmul_forward<P>(a.branch, h.attention, w.proj_weight, w.proj_bias, BT, C, C);
-    residual_forward(h.stream_mid, stream, a.branch, BT * C);
+    residual_layernorm_forward(h.ln_2, h.ln_2_mean, h.ln_2_rstd, h.stream_mid, stream, a.branch, w.ln_2_weight,
+                               w.ln_2_bias, BT, C);
 
     // 3. MLP: what each position makes of it.
-    layernorm_forward(h.ln_2, h.ln_2_mean, h.ln_2_rstd, h.stream_mid, w.ln_2_weight, w.ln_2_bias, BT, C);
     matmul_forward<P>(h.fc, h.ln_2, w.fc_weight, w.fc_bias, BT, C, 4 * C);
     gelu_forward(h.gelu, h.fc, BT * 4 * C);
     matmul_forward<P>(a.branch, h.gelu, w.fc_proj_weight, w.fc_proj_bias, BT, 4 * C, C);
-    residual_forward(h.stream_out, h.stream_mid, a.branch, BT * C);
+    norm = norm_of(l + 1);
+    residual_layernorm_forward(norm.out, norm.mean, norm.rstd, h.stream_out, h.stream_mid, a.branch, norm.weight,
+                               norm.bias, BT, C);
     stream = h.stream_out;
   }
 
   // 4. The head: a score for every token of the vocabulary.
-  layernorm_forward(a.ln_f, a.ln_f_mean, a.ln_f_rstd, stream, p.ln_f_weight, p.ln_f_bias, BT, C);
   matmul_forward<P>(a.logits, a.ln_f, p.lm_head, nullptr, BT, C, V, WeightLayout::kOutIn);
 
-  // 5. The loss.
-  if (targets) cross_entropy_forward(a.losses, a.logits, targets, BT, V);
+  // 5. The loss, and at once its gradient, where a backward follows.
+  if (targets && scale != 0)
+    cross_entropy_forward_backward(a.losses, a.logits, targets, scale, BT, V);
+  else if (targets)
+    cross_entropy_forward(a.losses, a.logits, targets, BT, V);
 }
 
 template void forward<SelectedNormalizer, fp32>(const Config&, const Parameters&, Activations&, const int32_t*,
-                                                const int32_t*, size_t, size_t);
+                                                const int32_t*, size_t, size_t, float);
 template void forward<SelectedNormalizer, bf16>(const Config&, const Parameters&, Activations&, const int32_t*,
-                                                const int32_t*, size_t, size_t);
+                                                const int32_t*, size_t, size_t, float);

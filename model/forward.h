@@ -10,8 +10,9 @@
 
 // With normalizer N and precision P. Overwrites every activation, for B x T tokens (B, T up to what `a` was made for).
 //   tokens  (B,T)
-//   targets (B,T), or null: then a.logits holds the logits; otherwise a.losses holds the loss of every token in nats
-//   and a.logits the probabilities
+//   targets (B,T), or null; with them a.losses holds the loss of every token in nats
+//   scale   where it is not 0, a.logits holds the gradient of scale * (sum of a.losses), from which the backward starts;
+//           otherwise a.logits holds the logits
 template <class N, class P = fp32>
 void forward(const Config& config, const Parameters& p, Activations& a, const int32_t* tokens, const int32_t* targets,
-             size_t B, size_t T);
+             size_t B, size_t T, float scale = 0);

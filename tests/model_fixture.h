@@ -26,8 +26,8 @@ struct Batch;
 struct NormalizerEntry {
   std::string name;
   int params, row_words;
-  void (*forward)(Gpt&, const Batch&, const int32_t* targets);
-  void (*backward)(Gpt&, const Batch&, float scale);
+  void (*forward)(Gpt&, const Batch&, const int32_t* targets, float scale);
+  void (*backward)(Gpt&, const Batch&);
 };
 
 const std::vector<NormalizerEntry>& every_normalizer();
@@ -85,9 +85,9 @@ struct Gpt {
     init_parameters(config, parameters.data(), 1, initial_scale(config.T));
   }
 
-  // The mean loss in nats, summed in double.
-  double loss(const Batch& batch) {
-    normalizer.forward(*this, batch, batch.targets.data());
+  // The mean loss in nats, summed in double. scale: of its sum's gradient, see forward.
+  double loss(const Batch& batch, float scale = 0) {
+    normalizer.forward(*this, batch, batch.targets.data(), scale);
     double sum = 0;
     for (size_t i = 0; i < batch.B * batch.T; i++) sum += a.losses[i];
     return sum / double(batch.B * batch.T);
@@ -95,14 +95,14 @@ struct Gpt {
 
   // (B,T,V), in a copy.
   std::vector<float> logits(const Batch& batch) {
-    normalizer.forward(*this, batch, nullptr);
+    normalizer.forward(*this, batch, nullptr, 0);
     return copy_of(a.logits, batch.B * batch.T * size_t(config.V));
   }
 
   // Adds weight * d(mean loss)/d(parameters) to the gradients and returns the mean loss.
   double add_gradient(const Batch& batch, float weight = 1) {
-    double mean = loss(batch);
-    normalizer.backward(*this, batch, weight / float(batch.B * batch.T));
+    double mean = loss(batch, weight / float(batch.B * batch.T));
+    normalizer.backward(*this, batch);
     return mean;
   }
 
@@ -113,12 +113,11 @@ struct Gpt {
 template <class N>
 NormalizerEntry normalizer_entry(const char* name) {
   return {name, N::params, int(kRowWords<N>),
-          [](Gpt& gpt, const Batch& batch, const int32_t* targets) {
-            forward<N>(gpt.config, gpt.p, gpt.a, batch.tokens.data(), targets, batch.B, batch.T);
+          [](Gpt& gpt, const Batch& batch, const int32_t* targets, float scale) {
+            forward<N>(gpt.config, gpt.p, gpt.a, batch.tokens.data(), targets, batch.B, batch.T, scale);
           },
-          [](Gpt& gpt, const Batch& batch, float scale) {
-            backward<N>(gpt.config, gpt.p, gpt.dp, gpt.a, batch.tokens.data(), batch.targets.data(), scale, batch.B,
-                        batch.T);
+          [](Gpt& gpt, const Batch& batch) {
+            backward<N>(gpt.config, gpt.p, gpt.dp, gpt.a, batch.tokens.data(), batch.B, batch.T);
           }};
 }
 

@@ -15,7 +15,7 @@ namespace {
 // Update number k (1, 2, ...) with a rate and a decay large enough to be seen.
 AdamW step_number(int k, float grad_scale = 1) {
   const float beta1 = 0.9f, beta2 = 0.95f;
-  return {0.01f, beta1, beta2, 0.1f, 1 - std::pow(beta1, float(k)), 1 - std::pow(beta2, float(k)), grad_scale};
+  return {0.01f, beta1, beta2, 1 - std::pow(beta1, float(k)), 1 - std::pow(beta2, float(k)), grad_scale};
 }
 
 // Parameters, their moments, and a gradient that differs from step to step.
@@ -33,11 +33,18 @@ struct State {
   }
 };
 
+constexpr float kDecay = 0.1f;
+
+void update(State<float>& x, const AdamW& step, const std::vector<AdamWTensor>& tensors) {
+  cpu::adamw_update(x.param.data(), x.grad.data(), x.m.data(), x.v.data(), tensors, step);
+}
+void update(State<float>& x, const AdamW& step) { update(x, step, {{0, x.param.size(), kDecay}}); }
+
 State<float> five_steps(size_t n) {
   State<float> x(n);
   for (int k = 1; k <= 5; k++) {
     x.set_gradient(k);
-    cpu::adamw_update(x.param.data(), x.grad.data(), x.m.data(), x.v.data(), n, step_number(k, 0.5f));
+    update(x, step_number(k, 0.5f));
   }
   return x;
 }
@@ -52,7 +59,7 @@ TEST_CASE("adamw agrees with the reference over five updates", "[core][adamw]") 
     for (int k = 1; k <= 5; k++) {
       expected.set_gradient(k);
       reference::adamw_update(expected.param.data(), expected.grad.data(), expected.m.data(), expected.v.data(), n,
-                              step_number(k, 0.5f));
+                              kDecay, step_number(k, 0.5f));
     }
     CHECK(compare(got.param, expected.param, kFp32));
     CHECK(compare(got.m, expected.m, kFp32));
@@ -66,7 +73,7 @@ TEST_CASE("the first update of adamw moves by lr against the gradient, and decay
     State<float> x(1);
     x.param = {2};
     x.grad = {scale};
-    cpu::adamw_update(x.param.data(), x.grad.data(), x.m.data(), x.v.data(), 1, step_number(1));
+    update(x, step_number(1));
     CHECK(x.param[0] == Approx(2 * (1 - 0.01 * 0.1) - 0.01).epsilon(1e-5));
   }
 }
@@ -75,10 +82,47 @@ TEST_CASE("adamw without a gradient decays only, and stays finite", "[core][adam
   State<float> x(3);
   x.param = {2, -1, 0};
   x.grad = {0, 0, 0};
-  cpu::adamw_update(x.param.data(), x.grad.data(), x.m.data(), x.v.data(), 3, step_number(1));
+  update(x, step_number(1));
   CHECK(x.param[0] == Approx(2 * 0.999));
   CHECK(x.param[1] == Approx(-0.999));
   CHECK(x.param[2] == 0);
+}
+
+TEST_CASE("adamw updates every tensor with its own decay, and nothing between them", "[core][adamw]") {
+  // Short and long ones, gaps, and one that ends where a job does (16384).
+  const std::vector<AdamWTensor> tensors = {
+      {0, 5, 0}, {16, 7, 0.5f}, {32, 16352, 0.1f}, {16384, 3, 0}, {16400, 40007, 0.2f}};
+  const size_t n = 60000;
+  State<float> x(n);
+  x.set_gradient(1);
+  const State<float> before = x;
+  update(x, step_number(1), tensors);
+
+  State<float> one_by_one = before;
+  for (const AdamWTensor& tensor : tensors) update(one_by_one, step_number(1), {tensor});
+  CHECK(same_bits(joined({x.param, x.grad, x.m, x.v}),
+                  joined({one_by_one.param, one_by_one.grad, one_by_one.m, one_by_one.v})));
+
+  std::vector<bool> listed(n);
+  for (const AdamWTensor& tensor : tensors) {
+    State<double> expected(tensor.size);
+    std::copy_n(before.param.begin() + tensor.offset, tensor.size, expected.param.begin());
+    expected.grad.assign(before.grad.begin() + tensor.offset, before.grad.begin() + tensor.offset + tensor.size);
+    reference::adamw_update(expected.param.data(), expected.grad.data(), expected.m.data(), expected.v.data(),
+                            tensor.size, tensor.decay, step_number(1));
+    auto got = x.param.begin() + tensor.offset;
+    CHECK(compare(std::vector<float>(got, got + tensor.size), expected.param, kFp32));
+    std::fill_n(listed.begin() + tensor.offset, tensor.size, true);
+  }
+  size_t wrong = 0;
+  for (size_t i = 0; i < n; i++)
+    if (listed[i])
+      wrong += x.grad[i] != 0;
+    else
+      wrong += x.param[i] != before.param[i] || x.grad[i] != before.grad[i] || x.m[i] != 0 || x.v[i] != 0;
+  CHECK(wrong == 0);
+
+  cpu::adamw_update(nullptr, nullptr, nullptr, nullptr, {}, step_number(1));  // no tensors
 }
 
 TEST_CASE("adamw gives the same bits for any number of threads", "[core][adamw]") {

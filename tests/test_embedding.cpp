@@ -1,11 +1,8 @@
-// The embedding and the residual connection.
 #include "kernels/embedding.h"
 
 #include <vector>
 
 #include "kernels/reference/embedding.h"
-#include "kernels/reference/residual.h"
-#include "kernels/residual.h"
 #include "tests/catch.h"
 #include "tests/compare.h"
 
@@ -99,28 +96,4 @@ TEST_CASE("embedding gives the same bits for any number of threads", "[core][emb
     Gradients d = backward(x, true);
     return joined({forward(x, true), d.dwte, d.dwpe});
   }));
-}
-
-TEST_CASE("residual is the sum, also in place", "[core][residual]") {
-  for (size_t n : {1, 7, 64, 40001}) {
-    INFO("n " << n);
-    auto stream = random_vector("stream", n), branch = random_vector("branch", n);
-    std::vector<double> expected(n);
-    reference::residual_forward(expected.data(), stream.data(), branch.data(), n);
-    auto a = to_float(stream), b = to_float(branch);
-    auto run = [&] {
-      std::vector<float> out(n, kNaN);
-      cpu::residual_forward(out.data(), a.data(), b.data(), n);
-      return out;
-    };
-    auto out = run();
-    CHECK(same_bits(out, to_float(expected)));
-    CHECK(same_for_any_threads(run));
-
-    auto over_stream = a, over_branch = b;
-    cpu::residual_forward(over_stream.data(), over_stream.data(), b.data(), n);
-    cpu::residual_forward(over_branch.data(), a.data(), over_branch.data(), n);
-    CHECK(same_bits(over_stream, out));
-    CHECK(same_bits(over_branch, out));
-  }
 }

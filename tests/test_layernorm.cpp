@@ -39,8 +39,8 @@ Outputs<double> by_reference(const Inputs& x) {
                     x.dbias};
   reference::layernorm_forward(y.out.data(), y.mean.data(), y.rstd.data(), x.inp.data(), x.weight.data(), x.bias.data(),
                                x.BT, x.C);
-  reference::layernorm_backward(y.dinp.data(), y.dweight.data(), y.dbias.data(), x.dout.data(), x.inp.data(),
-                                x.weight.data(), y.mean.data(), y.rstd.data(), x.BT, x.C);
+  reference::layernorm_backward(y.dinp.data(), y.dweight.data(), y.dbias.data(), y.dinp.data(), x.dout.data(),
+                                x.inp.data(), x.weight.data(), y.mean.data(), y.rstd.data(), x.BT, x.C);
   return y;
 }
 
@@ -55,8 +55,8 @@ Outputs<float> by_kernel(const Inputs& x, int times = 1) {
   auto inp = to_float(x.inp), weight = to_float(x.weight), bias = to_float(x.bias), dout = to_float(x.dout);
   cpu::layernorm_forward(y.out.data(), y.mean.data(), y.rstd.data(), inp.data(), weight.data(), bias.data(), x.BT, x.C);
   for (int i = 0; i < times; i++)
-    cpu::layernorm_backward(y.dinp.data(), y.dweight.data(), y.dbias.data(), dout.data(), inp.data(), weight.data(),
-                            y.mean.data(), y.rstd.data(), x.BT, x.C);
+    cpu::layernorm_backward(y.dinp.data(), y.dweight.data(), y.dbias.data(), y.dinp.data(), dout.data(), inp.data(),
+                            weight.data(), y.mean.data(), y.rstd.data(), x.BT, x.C);
   return y;
 }
 
@@ -66,7 +66,7 @@ constexpr Tolerance kLayerNorm = {3e-6, 1e-5};
 }  // namespace
 
 TEST_CASE("layernorm agrees with the reference", "[core][layernorm]") {
-  for (size_t BT : {1, 7, 50})
+  for (size_t BT : {1, 7, 50, 1100})
     for (size_t C : {5, 7, 31, 64, 131}) {
       INFO("BT " << BT << ", C " << C);
       Inputs x(BT, C);
@@ -109,6 +109,48 @@ TEST_CASE("the backward of the reference layernorm agrees with central differenc
   CHECK(compare(gradients.dbias, central_differences(loss, x.bias), kDifferences));
 }
 
+TEST_CASE("residual and layernorm in one visit are the two in a row, also in place", "[core][layernorm]") {
+  for (size_t BT : {1, 7, 50})
+    for (size_t C : {5, 64, 131}) {
+      INFO("BT " << BT << ", C " << C);
+      Inputs x(BT, C);
+      const auto a = to_float(x.inp), b = to_float(x.dout), weight = to_float(x.weight), bias = to_float(x.bias);
+      std::vector<float> expected_sum(BT * C);
+      for (size_t i = 0; i < BT * C; i++) expected_sum[i] = a[i] + b[i];
+      x.inp.assign(expected_sum.begin(), expected_sum.end());
+      const auto expected = by_kernel(x, 0);
+
+      // `sum` may be the stream or the branch
+      std::vector<float> out(BT * C), mean(BT), rstd(BT), apart(BT * C, kNaN), over_a = a, over_b = b;
+      auto run = [&](std::vector<float>& sum, const std::vector<float>& stream, const std::vector<float>& branch) {
+        for (auto* overwritten : {&out, &mean, &rstd}) overwritten->assign(overwritten->size(), kNaN);
+        cpu::residual_layernorm_forward(out.data(), mean.data(), rstd.data(), sum.data(), stream.data(), branch.data(),
+                                        weight.data(), bias.data(), BT, C);
+        return same_bits(sum, expected_sum) && same_bits(out, expected.out) && same_bits(mean, expected.mean) &&
+               same_bits(rstd, expected.rstd);
+      };
+      CHECK(run(apart, a, b));
+      CHECK(run(over_a, over_a, b));
+      CHECK(run(over_b, a, over_b));
+    }
+}
+
+TEST_CASE("layernorm backward adds to the gradient of the residual, if there is one", "[core][layernorm]") {
+  Inputs x(37, 67);
+  const auto in_place = by_kernel(x);
+  const auto inp = to_float(x.inp), weight = to_float(x.weight), dout = to_float(x.dout);
+  auto run = [&](const float* dresidual) {
+    std::vector<float> dinp(x.inp.size(), kNaN), dweight(x.C), dbias(x.C);
+    cpu::layernorm_backward(dinp.data(), dweight.data(), dbias.data(), dresidual, dout.data(), inp.data(),
+                            weight.data(), in_place.mean.data(), in_place.rstd.data(), x.BT, x.C);
+    return dinp;
+  };
+  const auto dresidual = to_float(x.dinp);
+  CHECK(same_bits(run(dresidual.data()), in_place.dinp));
+  const std::vector<float> zeros(x.inp.size());
+  CHECK(run(nullptr) == run(zeros.data()));
+}
+
 TEST_CASE("layernorm backward twice doubles all of its gradients: the stream's accumulates too", "[core][layernorm]") {
   Inputs x(7, 31);
   x.dinp.assign(x.dinp.size(), 0);
@@ -121,9 +163,11 @@ TEST_CASE("layernorm backward twice doubles all of its gradients: the stream's a
 }
 
 TEST_CASE("layernorm gives the same bits for any number of threads", "[core][layernorm]") {
-  Inputs x(130, 67);
-  CHECK(same_for_any_threads([&] {
-    auto y = by_kernel(x);
-    return joined({y.out, y.mean, y.rstd, y.dinp, y.dweight, y.dbias});
-  }));
+  for (size_t BT : {130, 2051}) {  // blocks of 16 rows, and of 33
+    Inputs x(BT, 67);
+    CHECK(same_for_any_threads([&] {
+      auto y = by_kernel(x);
+      return joined({y.out, y.mean, y.rstd, y.dinp, y.dweight, y.dbias});
+    }));
+  }
 }

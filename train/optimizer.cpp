@@ -32,9 +32,8 @@ void update_parameters(const std::vector<Tensor>& tensors, float* parameters, fl
   step.correction1 = float(1 - power(options.beta1, k + 1));
   step.correction2 = float(1 - power(options.beta2, k + 1));
   step.grad_scale = options.grad_clip > 0 ? float(std::min(1.0, options.grad_clip / (norm + 1e-6))) : 1.0f;
-  for (const Tensor& tensor : tensors) {
-    step.decay = tensor.decays() ? float(options.weight_decay) : 0.0f;
-    backend::adamw_update(parameters + tensor.offset, gradients + tensor.offset, m + tensor.offset, v + tensor.offset,
-                          tensor.size, step);
-  }
+  std::vector<AdamWTensor> updated;
+  for (const Tensor& tensor : tensors)
+    updated.push_back({tensor.offset, tensor.size, tensor.decays() ? float(options.weight_decay) : 0.0f});
+  backend::adamw_update(parameters, gradients, m, v, updated, step);
 }

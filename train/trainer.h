@@ -77,7 +77,7 @@ class Trainer {
     Update result{};
     for (int micro = 0; micro < options_.grad_accum; micro++) {
       loader_.load(k, micro, inputs_.data(), targets_.data());
-      forward<N, P>(config_, p_, a_, inputs_.data(), targets_.data(), B_, T_);
+      forward<N, P>(config_, p_, a_, inputs_.data(), targets_.data(), B_, T_, float(1 / tokens));
       double sum = 0;
       for (size_t i = 0; i < B_ * T_; i++) sum += a_.losses[i];
       if (!std::isfinite(sum)) stop_nonfinite(k + 1, "loss", forward_tensors(), activation_memory_.data());
@@ -91,7 +91,7 @@ class Trainer {
           for (size_t h = 0; h < heads.size(); h++) records.push_back(heads[h].to_json(k + 1, l, h));
           result.attention.insert(result.attention.begin(), records.begin(), records.end());
         };
-      backward<N, P>(config_, p_, dp_, a_, inputs_.data(), targets_.data(), float(1 / tokens), B_, T_, observer);
+      backward<N, P>(config_, p_, dp_, a_, inputs_.data(), B_, T_, observer);
     }
     result.grad_norm = gradient_norm(gradients_.data(), gradients_.size());
     if (!std::isfinite(result.grad_norm)) {

@@ -13,7 +13,7 @@ constexpr size_t kColumns = 2 * num::kPackWidth;  // columns a job
 
 void embedding_forward(float* out, const int32_t* tokens, const float* wte, const float* wpe, size_t B, size_t T,
                        size_t C) {
-  parallel_blocks(B * T, 64, [&](size_t begin, size_t end) {
+  parallel_blocks(B * T, block_length(B * T, 16), [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; i++) {
       const float* token = wte + size_t(tokens[i]) * C;
       num::for_each_pack(C, [&](size_t c, size_t lanes) {

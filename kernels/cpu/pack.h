@@ -1,5 +1,6 @@
 // Pack: as many floats as fit one SIMD register, with the arithmetic of a single number. Written in the vector
-// extensions of GCC and Clang; only fused multiply-add and square root, which those lack, name an instruction set.
+// extensions of GCC and Clang; an instruction set is named only for what those lack (fused multiply-add, square root)
+// or what g++ 12 makes three instructions of (masks of AVX-512, the larger and the smaller of two).
 #pragma once
 
 #include <cstddef>
@@ -25,8 +26,14 @@ inline constexpr int kPackWidth = 4;
 struct Pack {
   typedef float Floats __attribute__((vector_size(4 * kPackWidth)));
   typedef uint32_t Bits __attribute__((vector_size(4 * kPackWidth)));
+  typedef float Eight __attribute__((vector_size(32)));
+  typedef float Four __attribute__((vector_size(16)));
   struct Mask {
+#if defined(__AVX512F__)
+    __mmask16 lanes;  // one bit each
+#else
     Bits lanes;  // all ones where true, 0 where false
+#endif
   };
 
   Floats v;
@@ -54,11 +61,18 @@ struct Pack {
     return x;
   }
   float sum() const {  // always in the same order: halves are added until one number is left
-    float lanes[kPackWidth];
-    store(lanes);
-    for (int half = kPackWidth / 2; half > 0; half /= 2)
-      for (int lane = 0; lane < half; lane++) lanes[lane] += lanes[lane + half];
-    return lanes[0];
+#if defined(__AVX512F__)
+    Eight eight = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                  __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif defined(__AVX__)
+    Eight eight = v;
+#endif
+#if defined(__AVX__)
+    Four four = __builtin_shufflevector(eight, eight, 0, 1, 2, 3) + __builtin_shufflevector(eight, eight, 4, 5, 6, 7);
+#else
+    Four four = v;
+#endif
+    return (four[0] + four[2]) + (four[1] + four[3]);
   }
 };
 
@@ -71,6 +85,15 @@ inline Pack& operator+=(Pack& a, Pack b) { return a = a + b; }
 inline Pack& operator-=(Pack& a, Pack b) { return a = a - b; }
 inline Pack& operator*=(Pack& a, Pack b) { return a = a * b; }
 
+#if defined(__AVX512F__)
+inline Pack::Mask operator<(Pack a, Pack b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OS)}; }
+inline Pack::Mask operator>(Pack a, Pack b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OS)}; }
+inline Pack::Mask operator<=(Pack a, Pack b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OS)}; }
+inline Pack::Mask operator>=(Pack a, Pack b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GE_OS)}; }
+inline Pack::Mask operator==(Pack a, Pack b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
+
+inline Pack select(Pack::Mask mask, Pack a, Pack b) { return Pack::Floats(_mm512_mask_blend_ps(mask.lanes, b.v, a.v)); }
+#else
 inline Pack::Mask operator<(Pack a, Pack b) { return {(Pack::Bits)(a.v < b.v)}; }
 inline Pack::Mask operator>(Pack a, Pack b) { return {(Pack::Bits)(a.v > b.v)}; }
 inline Pack::Mask operator<=(Pack a, Pack b) { return {(Pack::Bits)(a.v <= b.v)}; }
@@ -78,6 +101,27 @@ inline Pack::Mask operator>=(Pack a, Pack b) { return {(Pack::Bits)(a.v >= b.v)}
 inline Pack::Mask operator==(Pack a, Pack b) { return {(Pack::Bits)(a.v == b.v)}; }
 
 inline Pack select(Pack::Mask mask, Pack a, Pack b) { return mask.lanes ? a.v : b.v; }
+#endif
+
+// b > a ? b : a and b < a ? b : a, so a where one is NaN: as the templates of kernels/normalizer/math.h.
+inline Pack max(Pack a, Pack b) {
+#if defined(__AVX512F__)
+  return Pack::Floats(_mm512_maskz_max_ps(__mmask16(-1), b.v, a.v));
+#elif defined(__AVX__)
+  return Pack::Floats(_mm256_max_ps(b.v, a.v));
+#else
+  return select(b > a, b, a);
+#endif
+}
+inline Pack min(Pack a, Pack b) {
+#if defined(__AVX512F__)
+  return Pack::Floats(_mm512_maskz_min_ps(__mmask16(-1), b.v, a.v));
+#elif defined(__AVX__)
+  return Pack::Floats(_mm256_min_ps(b.v, a.v));
+#else
+  return select(b < a, b, a);
+#endif
+}
 
 inline Pack::Bits bits(Pack x) { return (Pack::Bits)x.v; }
 inline Pack from_bits(Pack::Bits x) { return (Pack::Floats)x; }
@@ -106,7 +150,9 @@ inline Pack sqrt(Pack x) {
 }
 
 // The first `lanes` lanes of x, 0 in the others.
-inline Pack first(Pack x, size_t lanes) { return select(Pack::iota() < Pack(float(lanes)), x, Pack(0.0f)); }
+inline Pack first(Pack x, size_t lanes) {
+  return lanes == kPackWidth ? x : select(Pack::iota() < Pack(float(lanes)), x, Pack(0.0f));
+}
 
 namespace lanes {  // index lists for __builtin_shufflevector: i < W is lane i of the first pack, W + i of the second
 using Every = std::make_integer_sequence<int, kPackWidth>;

@@ -10,6 +10,11 @@ namespace cpu {
 inline size_t divide_up(size_t n, size_t by) { return (n + by - 1) / by; }
 inline size_t round_up(size_t n, size_t to) { return divide_up(n, to) * to; }
 
+// Length of the blocks of [0, n): at least `least`, and where n is large so long that there are kMostBlocks. That is
+// enough for threads to share evenly, and memory is read fastest in long pieces.
+inline constexpr size_t kMostBlocks = 64;
+inline size_t block_length(size_t n, size_t least) { return std::max(least, divide_up(n, kMostBlocks)); }
+
 // Calls job(0) .. job(jobs - 1), each once, on any thread.
 template <class F>
 void parallel_jobs(size_t jobs, F&& job) {

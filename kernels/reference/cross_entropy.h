@@ -8,31 +8,28 @@
 
 namespace reference {
 
+// log(sum_v exp(x_v)): the largest x is taken out of the sum only so that exp cannot overflow.
 template <class Real>
-void cross_entropy_forward(Real* losses, Real* logits, const int32_t* targets, size_t BT, size_t V) {
-  for (size_t i = 0; i < BT; i++) {
-    Real* p = logits + i * V;
-
-    // pass 1: the largest logit, subtracted from all only so that exp cannot overflow
-    Real max = *std::max_element(p, p + V);
-
-    // pass 2: log(sum_v exp(logit_v)) and the loss
-    Real sum = 0;
-    for (size_t v = 0; v < V; v++) sum += std::exp(p[v] - max);
-    losses[i] = std::log(sum) + max - p[targets[i]];
-
-    // pass 3: the probabilities, in the place of the logits
-    for (size_t v = 0; v < V; v++) p[v] = std::exp(p[v] - max) / sum;
-  }
+Real log_sum_exp(const Real* x, size_t V) {
+  Real max = *std::max_element(x, x + V), sum = 0;
+  for (size_t v = 0; v < V; v++) sum += std::exp(x[v] - max);
+  return std::log(sum) + max;
 }
 
-// d/dlogit_v [log(sum_k exp(logit_k)) - logit_target] = p_v - [v = target]
 template <class Real>
-void cross_entropy_backward(Real* probabilities, const int32_t* targets, Real scale, size_t BT, size_t V) {
+void cross_entropy_forward(Real* losses, const Real* logits, const int32_t* targets, size_t BT, size_t V) {
+  for (size_t i = 0; i < BT; i++) losses[i] = log_sum_exp(logits + i * V, V) - logits[i * V + targets[i]];
+}
+
+// d/dx_v [log(sum_k exp(x_k)) - x_target] = exp(x_v) / sum_k exp(x_k) - [v = target]
+template <class Real>
+void cross_entropy_forward_backward(Real* losses, Real* logits, const int32_t* targets, Real scale, size_t BT,
+                                    size_t V) {
+  cross_entropy_forward(losses, logits, targets, BT, V);
   for (size_t i = 0; i < BT; i++) {
-    Real* p = probabilities + i * V;
-    p[targets[i]] -= 1;
-    for (size_t v = 0; v < V; v++) p[v] *= scale;
+    Real *x = logits + i * V, log_sum = log_sum_exp(x, V);
+    for (size_t v = 0; v < V; v++) x[v] = scale * std::exp(x[v] - log_sum);
+    x[targets[i]] -= scale;
   }
 }
 

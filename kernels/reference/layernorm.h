@@ -30,10 +30,18 @@ void layernorm_forward(Real* out, Real* mean, Real* rstd, const Real* inp, const
 }
 
 template <class Real>
-void layernorm_backward(Real* dinp, Real* dweight, Real* dbias, const Real* dout, const Real* inp, const Real* weight,
-                        const Real* mean, const Real* rstd, size_t BT, size_t C) {
+void residual_layernorm_forward(Real* out, Real* mean, Real* rstd, Real* inp, const Real* stream, const Real* branch,
+                                const Real* weight, const Real* bias, size_t BT, size_t C) {
+  for (size_t i = 0; i < BT * C; i++) inp[i] = stream[i] + branch[i];
+  layernorm_forward(out, mean, rstd, inp, weight, bias, BT, C);
+}
+
+template <class Real>
+void layernorm_backward(Real* dinp, Real* dweight, Real* dbias, const Real* dresidual, const Real* dout,
+                        const Real* inp, const Real* weight, const Real* mean, const Real* rstd, size_t BT, size_t C) {
   for (size_t i = 0; i < BT; i++) {
     const Real *x = inp + i * C, *dy = dout + i * C;
+    for (size_t c = 0; c < C; c++) dinp[i * C + c] = dresidual ? dresidual[i * C + c] : Real(0);
 
     // backward pass 3: y = (x - mean) rstd weight + bias
     Real drstd = 0, dmean = 0;
