@@ -10,7 +10,7 @@ using num::Pack;
 
 namespace {
 
-constexpr size_t kLeastRows = 4;  // a job
+constexpr size_t kLeastRows = 8;  // a job
 
 float largest(const float* x, size_t n) {
   constexpr size_t kChains = 4, W = num::kPackWidth;  // so that no comparison waits for the one before
