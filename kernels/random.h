@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "kernels/portable_math.h"
+
 struct Philox {
   std::array<uint32_t, 2> key;
 
@@ -39,11 +41,16 @@ inline double uniform(uint32_t high, uint32_t low) {
   return (double(bits) + 0.5) * 0x1p-52;
 }
 
-// Element `index` of an endless stream of standard normal numbers: Box-Muller on the four words of counter (index / 2,
-// high).
+// Elements 2 pair and 2 pair + 1 of an endless stream of standard normal numbers: Box-Muller on the four words of
+// counter (pair, high).
+inline std::array<double, 2> two_normals(const Philox& stream, uint64_t pair, uint64_t high = 0) {
+  auto x = stream(pair, high);
+  double radius = std::sqrt(-2 * portable::log(uniform(x[0], x[1])));
+  auto [cosine, sine] = portable::cosine_sine(uniform(x[2], x[3]));
+  return {radius * cosine, radius * sine};
+}
+
+// Element `index` of that stream.
 inline double standard_normal(const Philox& stream, uint64_t index, uint64_t high = 0) {
-  auto x = stream(index / 2, high);
-  double radius = std::sqrt(-2 * std::log(uniform(x[0], x[1])));
-  double angle = 6.283185307179586 * uniform(x[2], x[3]);
-  return radius * (index % 2 == 0 ? std::cos(angle) : std::sin(angle));
+  return two_normals(stream, index / 2, high)[index % 2];
 }

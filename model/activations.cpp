@@ -1,8 +1,7 @@
 #include "model/activations.h"
 
-#include <cmath>
-
 #include "kernels/attention.h"
+#include "kernels/portable_math.h"
 #include "kernels/rope.h"
 #include "model/backend.h"
 #include "model/buffer.h"
@@ -75,6 +74,6 @@ Activations view_activations(const Config& config, int row_words, size_t B, size
   });
   if (a.rope) rope_table(a.rope, T, config.HS(), config.rope_theta);
   if (a.slopes)
-    for (int h = 0; h < config.NH; h++) a.slopes[h] = float(std::exp2(-8.0 * (h + 1) / config.NH));
+    for (int h = 0; h < config.NH; h++) a.slopes[h] = float(portable::exp2(-8.0 * (h + 1) / config.NH));
   return a;
 }

@@ -1,7 +1,10 @@
 #include "model/parameters.h"
 
+#include <algorithm>
 #include <cmath>
 
+#include "kernels/cpu/parallel.h"
+#include "kernels/portable_math.h"
 #include "kernels/random.h"
 #include "model/buffer.h"
 
@@ -43,6 +46,18 @@ void for_each_tensor(const Config& config, Parameters& p, F f) {
     p.lm_head = p.wte;
   else
     f("lm_head.weight", Shape{V, C}, Init::kNormal, &p.lm_head);
+}
+
+// Overwrites x, the tensor's numbers, as init_parameters promises.
+void fill_normal(float* x, const Tensor& tensor, double sd, unsigned long long seed) {
+  const Philox stream{{uint32_t(seed), fnv1a(tensor.name)}};
+  cpu::parallel_blocks(tensor.size, 16384, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; i += 2) {
+      const auto normals = two_normals(stream, i / 2, seed >> 32);
+      x[i] = float(sd * normals[0]);
+      if (i + 1 < end) x[i + 1] = float(sd * normals[1]);
+    }
+  });
 }
 
 size_t product(const std::vector<size_t>& shape) {
@@ -91,30 +106,28 @@ Parameters view_parameters(const Config& config, float* block) {
 void init_parameters(const Config& config, float* block, unsigned long long seed, double scale) {
   for (const Tensor& tensor : parameter_tensors(config)) {
     float* x = block + tensor.offset;
-    double sd = tensor.init == Init::kResidual ? 0.02 / std::sqrt(2.0 * config.L) : 0.02;
-    Philox stream{{uint32_t(seed), fnv1a(tensor.name)}};
-    for (size_t i = 0; i < tensor.size; i++) {
-      switch (tensor.init) {
-        case Init::kNormal:
-        case Init::kResidual:
-          x[i] = float(sd * standard_normal(stream, i, seed >> 32));
-          break;
-        case Init::kZero:
-          x[i] = 0;
-          break;
-        case Init::kOne:
-          x[i] = 1;
-          break;
-        case Init::kScale:
-          x[i] = float(scale);
-          break;
-      }
+    switch (tensor.init) {
+      case Init::kNormal:
+        fill_normal(x, tensor, 0.02, seed);
+        break;
+      case Init::kResidual:
+        fill_normal(x, tensor, 0.02 / std::sqrt(2.0 * config.L), seed);
+        break;
+      case Init::kZero:
+        std::fill_n(x, tensor.size, 0.0f);
+        break;
+      case Init::kOne:
+        std::fill_n(x, tensor.size, 1.0f);
+        break;
+      case Init::kScale:
+        std::fill_n(x, tensor.size, float(scale));
+        break;
     }
   }
 }
 
 double initial_scale(int T) {
   double sum = 0;
-  for (int n = 1; n <= T; n++) sum += std::log(double(n));
+  for (int n = 1; n <= T; n++) sum += portable::log(n);
   return sum > 0 ? T / sum : 1;
 }

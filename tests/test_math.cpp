@@ -1,12 +1,14 @@
-// The functions of kernels/normalizer/math.h and the arithmetic of num::Pack.
+// The functions of kernels/normalizer/math.h and kernels/portable_math.h, and the arithmetic of num::Pack.
 #include "kernels/normalizer/math.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <vector>
 
 #include "kernels/cpu/pack.h"
+#include "kernels/portable_math.h"
 #include "tests/catch.h"
 #include "tests/compare.h"
 
@@ -124,6 +126,33 @@ TEST_CASE("exp, log, sin and cos are as exact as math.h says, on a finer grid", 
   check_log(kFine);
   check_sin(kFine);
   check_cos(kFine);
+}
+
+TEST_CASE("the portable functions in double agree with the C library's", "[core][math]") {
+  double log_error = 0, exp2_error = 0, pow_error = 0, angle_error = 0;
+  auto relative = [](double got, double expected) { return std::fabs(got - expected) / std::fabs(expected); };
+  for (int i = 1; i <= 20000; i++) {
+    const double x = std::pow(1.0017, i - 10000), y = (i - 10000) / 97.0;  // 4e-8 .. 2e7, -103 .. 103
+    log_error = std::max(log_error, relative(portable::log(x), std::log(x)));
+    exp2_error = std::max(exp2_error, relative(portable::exp2(y), std::exp2(y)));
+    pow_error = std::max(pow_error, relative(portable::pow(10000, -i / 20000.0), std::pow(10000, -i / 20000.0)));
+    const auto [cosine, sine] = portable::cosine_sine(y);
+    const double turn = y - std::floor(y), radians = 6.283185307179586 * turn;  // the same angle, exactly
+    angle_error = std::max({angle_error, std::fabs(cosine - std::cos(radians)), std::fabs(sine - std::sin(radians))});
+  }
+  CHECK(log_error < 1e-15);
+  CHECK(exp2_error < 1e-15);
+  CHECK(pow_error < 1e-14);
+  CHECK(angle_error < 1e-15);
+
+  CHECK(portable::log(1) == 0);
+  CHECK(portable::exp2(-8) == 0.00390625);
+  CHECK(portable::exp2(0) == 1);
+  for (int quarter = 0; quarter < 8; quarter++) {
+    const auto [cosine, sine] = portable::cosine_sine(quarter / 4.0);
+    CHECK(cosine == std::array{1, 0, -1, 0}[quarter % 4]);
+    CHECK(sine == std::array{0, 1, 0, -1}[quarter % 4]);
+  }
 }
 
 TEST_CASE("a sweep notices a function that is wrong", "[core][math]") {

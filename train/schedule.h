@@ -2,8 +2,8 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 
+#include "kernels/portable_math.h"
 #include "train/options.h"
 
 // Rate of update k (from 0): lr (k+1)/warmup while k < warmup; then constant, or a half cosine from lr to min_lr:
@@ -13,5 +13,5 @@ inline double learning_rate(const TrainOptions& options, int k) {
   if (k < warmup) return options.lr * (k + 1) / warmup;
   if (options.schedule == "constant") return options.lr;
   const double progress = double(k - warmup) / std::max(1, options.steps - warmup);
-  return options.min_lr + (options.lr - options.min_lr) * (1 + std::cos(3.141592653589793 * progress)) / 2;
+  return options.min_lr + (options.lr - options.min_lr) * (1 + portable::cosine_sine(progress / 2).cosine) / 2;
 }

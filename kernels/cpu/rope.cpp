@@ -1,16 +1,16 @@
 #include "kernels/rope.h"
 
-#include <cmath>
-
 #include "kernels/cpu/pack.h"
 #include "kernels/cpu/parallel.h"
+#include "kernels/portable_math.h"
 
 void rope_table(float* table, size_t T, size_t HS, double theta) {
   for (size_t t = 0; t < T; t++)
     for (size_t i = 0; i < HS / 2; i++) {
-      double angle = double(t) * std::pow(theta, -2.0 * double(i) / double(HS));
-      table[t * HS + i] = float(std::cos(angle));
-      table[t * HS + HS / 2 + i] = float(std::sin(angle));
+      const double radians = double(t) * portable::pow(theta, -2.0 * double(i) / double(HS));
+      const auto [cosine, sine] = portable::cosine_sine(radians / 6.283185307179586);
+      table[t * HS + i] = float(cosine);
+      table[t * HS + HS / 2 + i] = float(sine);
     }
 }
 
