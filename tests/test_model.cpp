@@ -343,6 +343,32 @@ TEST_CASE("model: the same bits with any number of threads", "[core][model]") {
   }
 }
 
+TEST_CASE("model: the forward leaves logits in evaluation and their gradient in training", "[core][model]") {
+  const Config config = odd_config();
+  Gpt gpt(normalizer_named("softmax"), config, 2, config.T);
+  const Batch batch = random_batch(2, config.T, config.V, 29);
+  const size_t BT = 2 * size_t(config.T), V = size_t(config.V);
+  const std::vector<float> logits = gpt.logits(batch);
+  const double evaluated = gpt.loss(batch);
+  CHECK(same_bits(copy_of(gpt.a.logits, BT * V), logits));
+  CHECK(gpt.loss(batch, 0.5f) == evaluated);
+  for (size_t i = 0; i < BT; i++) {  // probabilities, less one for the target, sum up to nothing
+    double sum = 0;
+    for (size_t v = 0; v < V; v++) sum += gpt.a.logits[i * V + v];
+    CHECK(sum == Approx(0).margin(1e-6));
+    CHECK(gpt.a.logits[i * V + size_t(batch.targets[i])] < 0);
+  }
+}
+
+TEST_CASE("a buffer is zero, large or small", "[core][model]") {
+  for (size_t floats : {size_t(0), size_t(5), size_t(3) << 20}) {  // the last on huge pages: 12 MiB
+    const Buffer buffer(floats);
+    CHECK(buffer.size() == floats);
+    CHECK(std::all_of(buffer.data(), buffer.data() + floats, [](float x) { return x == 0; }));
+    CHECK(reinterpret_cast<uintptr_t>(buffer.data()) % 64 == 0);
+  }
+}
+
 TEST_CASE("model: micro-batches add up to the large batch", "[core][model]") {
   const auto& all = every_normalizer();
   for (size_t n = 0; n < all.size(); n++) {
