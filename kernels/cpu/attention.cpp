@@ -1,16 +1,22 @@
-// Compiled once for each normalizer. The forward's jobs are blocks of kQueries queries of one head of one sequence; the
-// backward's are whole heads, because all blocks of a head add to the same dk and dv. Scores are held as
-// keys x queries, so that a SIMD lane is a query: the normalizer sums over keys without ever summing over lanes, a
-// masked key is a lane that is not selected, and the same array is an operand of the next product as it stands.
+// Compiled once for each normalizer. A job is some blocks of queries of one head of one sequence: all of them where
+// there are many heads, else a part (Split). Scores are held as keys x queries, so that a SIMD lane is a query: the
+// normalizer sums over keys without ever summing over lanes, a masked key is a lane that is not selected, and the same
+// array is an operand of the next product as it stands.
 //
-//              queries i0 .. i0 + kQueries - 1 (lanes)
-//            +-----------------------+
-//   keys j   |  all lanes see key j  |    j <= i0
-//            |                       |
-//            +-----------------------+
-//            |\    lanes with t >= j |    the diagonal: i0 < j < i0 + kQueries
-//            | \---------------------|    (each pack of lanes has its own, smaller triangle)
-//            +-----------------------+
+//              queries i0 .. i0 + 63 (lanes)
+//            +-------------------------------+
+//   64 keys  |  chunk: all lanes see all     |   Each sweep of the normalizer goes through the chunks in turn; the first
+//            +-------------------------------+   one computes a chunk's scores, the last one uses its weights, all while
+//   64 keys  |  chunk                        |   the chunk is in the L1 cache. Between sweeps the scores are kept
+//            +-------------------------------+   (T x 64 numbers), where there is more than one.
+//   16 keys  |\      |       |       |       |
+//            +-------+-------+-------+-------+   The diagonal, in steps of 16 keys: the queries left of a step see none
+//   16 keys          |\      |       |       |   of its keys and are left out, those right of it see all, and in the
+//                    +-------+-------+-------+   square between, query t sees the keys j <= t.
+//   16 keys                  |\      |       |
+//                            +-------+-------+
+//   16 keys                          |\      |
+//                                    +-------+
 #include "kernels/attention.h"
 
 #include <algorithm>
@@ -20,7 +26,6 @@
 #include "kernels/cpu/attention_block.h"
 #include "kernels/cpu/pack.h"
 #include "kernels/cpu/parallel.h"
-#include "kernels/cpu/tile.h"
 #include "kernels/normalizer/normalizer.h"
 
 namespace cpu {
@@ -30,82 +35,112 @@ using num::Pack;
 namespace {
 
 constexpr size_t W = num::kPackWidth;
-constexpr int kRows = num::kPackWidth == 16 ? 8 : 4;  // with two packs, the tile of every product here
 
-// C (M, N) = (or +=) A (M,K) B (K,N), N a multiple of W; A through strides as in tile.h.
-void product(float* c, size_t c_row, const float* a, size_t a_row, size_t a_k, const float* b, size_t b_row, size_t M,
-             size_t N, size_t K, bool add) {
-  auto columns = [&](auto packs, size_t n) {
-    size_t m = 0;
-    for (; m + kRows <= M; m += kRows)
-      tile<kRows, packs>(c + m * c_row + n, c_row, a + m * a_row, a_row, a_k, b + n, b_row, K, add);
-    for (; m < M; m++) tile<1, packs>(c + m * c_row + n, c_row, a + m * a_row, a_row, a_k, b + n, b_row, K, add);
-  };
-  size_t n = 0;
-  for (; n + 2 * W <= N; n += 2 * W) columns(Pass<2>(), n);
-  for (; n < N; n += W) columns(Pass<1>(), n);
-}
+// One head of one sequence.
+struct Head {
+  size_t b, h, T, C, HS, HSP;  // HSP: HS padded to whole packs
+  const float* q;              // query t is at q + t * 3 * C, k and v lie C and 2 C beyond
+  float slope;                 // ALiBi's
+  float inverse_root;          // 1 / sqrt(HS)
 
-// One head of one sequence, and one block of its queries.
-struct Block {
-  size_t T, HS, stride;  // stride: from one position to the next in qkv, 3C
-  const float *q, *k, *v;
-  float slope;      // ALiBi's
-  size_t i0, keys;  // first query; keys that some query of the block may see: 0 .. keys - 1
-
-  size_t queries() const { return std::min(kQueries, T - i0); }
+  Head(size_t index, const float* qkv, const float* slopes, size_t T, size_t C, size_t NH)
+      : b(index / NH),
+        h(index % NH),
+        T(T),
+        C(C),
+        HS(C / NH),
+        HSP(padded(HS)),
+        q(qkv + b * T * 3 * C + h * HS),
+        slope(slopes ? slopes[h] : 0),
+        inverse_root(1 / __builtin_sqrtf(float(HS))) {}
 };
 
-// to (HS, kQueries) = scale * rows i0 .. of `from`, transposed; queries beyond T are 0.
-void transpose_queries(float* to, const float* from, size_t stride, float scale, const Block& block) {
-  for (size_t i = 0; i < kQueries; i++)
-    for (size_t d = 0; d < block.HS; d++)
-      to[d * kQueries + i] = i < block.queries() ? scale * from[(block.i0 + i) * stride + d] : 0;
+// What one thread works in; attention_scratch_floats is its size. Rounded up: keys to kStep, HS to packs.
+struct Scratch {
+  float *k, *v;                     // (keys, HS)
+  float *dk, *dv;                   // (keys, HS)
+  float *scores, *gradients;        // (keys, kQueries) z, and g, then dz; or a chunk of both
+  float* weights;                   // (kKeys, kQueries) of a chunk
+  float *q_columns, *dout_columns;  // (HS, kQueries) q / sqrt(HS); dout
+  float *q_rows, *dout_rows;        // (kQueries, HS) the same
+  float* sums;                      // (kQueries, HS) the output or dq
+
+  Scratch(size_t T, size_t HS) {
+    const size_t keys = round_up(T, kStep), HSP = padded(HS);
+    float* memory = scratch(attention_scratch_floats(T, HS));
+    for (float** part : {&k, &v, &dk, &dv}) *part = std::exchange(memory, memory + keys * HSP);
+    for (float** part : {&scores, &gradients}) *part = std::exchange(memory, memory + keys * kQueries);
+    for (float** part : {&q_columns, &dout_columns, &q_rows, &dout_rows, &sums})
+      *part = std::exchange(memory, memory + kQueries * HSP);
+    weights = memory;
+  }
+};
+
+// A block of queries, and some of the keys it sees.
+struct Block {
+  size_t i0, queries;
+  size_t lanes() const { return round_up(queries, kStep); }
+};
+struct Chunk {
+  size_t j0, keys;  // multiples of kStep; keys beyond the block's last query have k = v = 0 and are seen by no query
+  size_t first;     // the queries of the block before this one see none of these keys
+};
+
+template <class F>
+void for_each_chunk(const Block& block, F&& f) {
+  for (size_t j0 = 0; j0 < block.i0; j0 += kKeys) f(Chunk{j0, kKeys, 0});
+  for (size_t first = 0; first < block.queries; first += kStep) f(Chunk{block.i0 + first, kStep, first});
 }
 
-// scores (keys, kQueries): z_j = <q, k_j> / sqrt(HS) - slope (t - j). `queries` (HS, kQueries) is scratch memory.
-void compute_scores(float* scores, float* queries, const Block& block) {
-  transpose_queries(queries, block.q, block.stride, 1 / __builtin_sqrtf(float(block.HS)), block);
-  product(scores, kQueries, block.k, block.stride, 1, queries, kQueries, block.keys, kQueries, block.HS, false);
-  if (block.slope == 0) return;
-  for (size_t p = 0; p < kPacks; p++) {
-    Pack t = Pack::iota() + Pack(float(block.i0 + p * W));
-    for (size_t j = 0; j < block.keys; j++) {
-      float* z = scores + j * kQueries + p * W;
-      (Pack::load(z) - Pack(block.slope) * (t - Pack(float(j)))).store(z);
+// z (chunk, kQueries): z_j = <q, k_j> / sqrt(HS) - slope (t - j)
+void compute_scores(float* z, const Scratch& s, const Head& head, const Block& block, const Chunk& chunk) {
+  product(z + chunk.first, kQueries, s.k + chunk.j0 * head.HSP, head.HSP, s.q_columns + chunk.first, kQueries,
+          chunk.keys, block.lanes() - chunk.first, head.HS, false);
+  if (head.slope == 0) return;
+  for (size_t i = chunk.first; i < block.lanes(); i += W) {
+    const Pack t = Pack::iota() + Pack(float(block.i0 + i));
+    for (size_t j = 0; j < chunk.keys; j++) {
+      float* at = z + j * kQueries + i;
+      (Pack::load(at) - Pack(head.slope) * (t - Pack(float(chunk.j0 + j)))).store(at);
     }
   }
 }
+
+// The mask of a key that every lane sees.
+struct Everyone {};
+
+inline Pack select(Everyone, Pack a, Pack) { return a; }  // beside num::select for a real mask
 
 // Row and Back consist of packs alone: both are arrays of words.
 template <class State>
 constexpr size_t words = sizeof(State) / sizeof(Pack);
 
-template <class State>
-State select_words(Pack::Mask mask, const State& a, const State& b) {
+template <class Mask, class State>
+State select_words(Mask mask, const State& a, const State& b) {
   static_assert(sizeof(State) % sizeof(Pack) == 0);
   State result;
   for (size_t w = 0; w < words<State>; w++)
     reinterpret_cast<Pack*>(&result)[w] =
-        num::select(mask, reinterpret_cast<const Pack*>(&a)[w], reinterpret_cast<const Pack*>(&b)[w]);
+        select(mask, reinterpret_cast<const Pack*>(&a)[w], reinterpret_cast<const Pack*>(&b)[w]);
   return result;
 }
 
-// Calls visible(j) for the keys that every lane of a pack sees, whose first query is t0; then diagonal(j, mask) for
-// those that only the lanes in mask see; then hidden(j) for the rest of the block's keys.
-template <class Visible, class Diagonal, class Hidden>
-inline void sweep_keys(size_t t0, size_t keys, Visible visible, Diagonal diagonal, Hidden hidden) {
+// Calls f(key of the chunk, j, mask of the lanes that see it) for the pack of queries t0 .. t0 + W - 1.
+template <class F>
+inline void sweep_keys(const Chunk& chunk, size_t t0, F&& f) {
+  const size_t seen = std::min(chunk.keys, t0 + 1 - chunk.j0);
+  for (size_t key = 0; key < seen; key++) f(key, Pack(float(chunk.j0 + key)), Everyone());
   const Pack t = Pack::iota() + Pack(float(t0));
-  size_t j = 0;
-  for (const size_t end = std::min(keys, t0 + 1); j < end; j++) visible(j);
-  for (const size_t end = std::min(keys, t0 + W); j < end; j++) diagonal(j, t >= Pack(float(j)));
-  for (; j < keys; j++) hidden(j);
+  for (size_t key = seen; key < chunk.keys; key++) {
+    const Pack j(float(chunk.j0 + key));
+    f(key, j, t >= j);
+  }
 }
 
-// Where word w of the rows of queries t0 .. t0 + W - 1 is saved: each word is contiguous over the queries of a head.
+// Word w of the rows of queries t0 .. t0 + W - 1; each word is contiguous over the queries of a head.
 template <class N>
 size_t row_offset(size_t head, size_t T, size_t t0, size_t w) {
-  return (head * kRowWords<N> + w) * round_up(T, kQueries) + t0;
+  return (head * kRowWords<N> + w) * round_up(T, kStep) + t0;
 }
 
 // Learned scalars of one head, the same in every lane.
@@ -117,10 +152,150 @@ struct Theta {
   }
 };
 
-Block block_of(const float* qkv, const float* slopes, size_t b, size_t h, size_t i0, size_t T, size_t C, size_t NH) {
-  const size_t HS = C / NH;
-  const float* q = qkv + b * T * 3 * C + h * HS;
-  return {T, HS, 3 * C, q, q + C, q + 2 * C, slopes ? slopes[h] : 0, i0, std::min(T, i0 + kQueries)};
+Pack keys_seen(size_t t0) { return Pack::iota() + Pack(float(t0 + 1)); }
+
+template <class N>
+void forward_block(float* out, float* rows, const Head& head, size_t NH, const Theta<N>& theta, const Block& block,
+                   const Scratch& s) {
+  using Row = typename N::template Row<Pack>;
+  Row row[kPacks];
+  for (size_t i = 0; i < block.lanes(); i += W)
+    row[i / W] = N::template begin<Pack>(keys_seen(block.i0 + i), theta.lanes);
+  load_queries(s.q_columns, nullptr, head.q + block.i0 * 3 * head.C, 3 * head.C, head.inverse_root, block.queries,
+               head.HS);
+  std::fill_n(s.sums, block.lanes() * head.HSP, 0.0f);
+
+  for_each_pass<N::passes>([&](auto pass) {
+    constexpr bool last = pass == N::passes - 1;
+    for_each_chunk(block, [&](const Chunk& chunk) {
+      float* z = s.scores + (N::passes > 1 ? chunk.j0 * kQueries : 0);
+
+      // 1. scores
+      if constexpr (pass == 0) compute_scores(z, s, head, block, chunk);
+
+      // 2. weights before scaling, over the scores
+      for (size_t i = chunk.first; i < block.lanes(); i += W) {
+        Row state = row[i / W];
+        sweep_keys(chunk, block.i0 + i, [&](size_t key, Pack j, auto mask) {
+          float* at = z + key * kQueries + i;
+          Row with = state;
+          const Pack weight = N::add(with, Pack::load(at), j, pass);
+          state = select_words(mask, with, state);
+          if constexpr (last) select(mask, weight, Pack(0)).store(at);
+        });
+        row[i / W] = state;
+      }
+
+      // 3. output before scaling = sum_j weight_j v_j
+      if constexpr (last)
+        product_transposed(s.sums + chunk.first * head.HSP, head.HSP, z + chunk.first, kQueries,
+                           s.v + chunk.j0 * head.HSP, head.HSP, block.lanes() - chunk.first, head.HSP, chunk.keys,
+                           true);
+    });
+    for (size_t i = 0; i < block.lanes(); i += W) N::end(row[i / W], pass);
+  });
+
+  float scale[kQueries];
+  for (size_t i = 0; i < block.lanes(); i += W) {
+    N::scale(row[i / W]).store(scale + i);
+    for (size_t w = 0; w < words<Row>; w++)
+      reinterpret_cast<Pack*>(&row[i / W])[w].store(rows +
+                                                    row_offset<N>(head.b * NH + head.h, head.T, block.i0 + i, w));
+  }
+  store_rows(out + (head.b * head.T + block.i0) * head.C + head.h * head.HS, head.C, s.sums, scale, block.queries,
+             head.HS);
+}
+
+// Adds the block's part to dk, dv and dscalars (params).
+template <class N>
+void backward_block(float* dq, float* dk, float* dv, double* dscalars, const float* dout, const float* out,
+                    const float* rows, const Head& head, size_t NH, const Block& block, const Scratch& s) {
+  using Row = typename N::template Row<Pack>;
+  using Back = typename N::template Back<Pack>;
+  constexpr bool one_pass = N::back_passes == 1;
+  const size_t HSP = head.HSP, from = (head.b * head.T + block.i0) * head.C + head.h * head.HS;
+
+  // dot = <dout, out>. Queries beyond T have dout = 0 and so leave no trace.
+  float dot[kQueries] = {};
+  row_dots(dot, dout + from, out + from, head.C, block.queries, head.HS);
+  load_queries(s.dout_columns, s.dout_rows, dout + from, head.C, 1, block.queries, head.HS);
+  load_queries(s.q_columns, s.q_rows, head.q + block.i0 * 3 * head.C, 3 * head.C, head.inverse_root, block.queries,
+               head.HS);
+  std::fill_n(s.sums, block.lanes() * HSP, 0.0f);
+
+  Row row[kPacks];
+  Back back[kPacks];
+  for (size_t i = 0; i < block.lanes(); i += W) {
+    for (size_t w = 0; w < words<Row>; w++)
+      reinterpret_cast<Pack*>(&row[i / W])[w] =
+          Pack::load(rows + row_offset<N>(head.b * NH + head.h, head.T, block.i0 + i, w));
+    back[i / W] = N::back_begin(row[i / W], Pack::load(dot + i));
+  }
+
+  for_each_pass<N::back_passes>([&](auto pass) {
+    constexpr bool last = pass == N::back_passes - 1;
+    for_each_chunk(block, [&](const Chunk& chunk) {
+      const size_t lanes = block.lanes() - chunk.first;
+      float* z = s.scores + (one_pass ? 0 : chunk.j0 * kQueries);
+      float* g = s.gradients + (one_pass ? 0 : chunk.j0 * kQueries);
+      float* weights = one_pass ? z : s.weights;
+      float *k = s.k + chunk.j0 * HSP, *v = s.v + chunk.j0 * HSP;
+
+      if constexpr (pass == 0) {
+        // 3. g_j = <dout, v_j>
+        product(g + chunk.first, kQueries, v, HSP, s.dout_columns + chunk.first, kQueries, chunk.keys, lanes, head.HS,
+                false);
+        // 1. the scores again
+        compute_scores(z, s, head, block, chunk);
+      }
+
+      // 2. weights again, and g becomes dz
+      for (size_t i = chunk.first; i < block.lanes(); i += W) {
+        const Row finished = row[i / W];
+        Back state = back[i / W];
+        sweep_keys(chunk, block.i0 + i, [&](size_t key, Pack j, auto mask) {
+          const size_t at = key * kQueries + i;
+          const Pack score = Pack::load(z + at);
+          Back with = state;
+          const Pack d = N::back_add(finished, with, score, j, Pack::load(g + at), pass);
+          state = select_words(mask, with, state);
+          if constexpr (pass == 0) select(mask, weight<N>(finished, score, j), Pack(0)).store(weights + at);
+          select(mask, d, Pack(0)).store(g + at);
+        });
+        back[i / W] = state;
+      }
+
+      // 3. dv_j += sum_i a_ij dout_i
+      if constexpr (pass == 0)
+        product(dv + chunk.j0 * HSP, HSP, weights + chunk.first, kQueries, s.dout_rows + chunk.first * HSP, HSP,
+                chunk.keys, HSP, lanes, true);
+
+      // 1. dk_j += sum_i dz_ij q_i / sqrt(HS),  dq_i sqrt(HS) = sum_j dz_ij k_j
+      if constexpr (last) {
+        product(dk + chunk.j0 * HSP, HSP, g + chunk.first, kQueries, s.q_rows + chunk.first * HSP, HSP, chunk.keys, HSP,
+                lanes, true);
+        product_transposed(s.sums + chunk.first * HSP, HSP, g + chunk.first, kQueries, k, HSP, lanes, HSP, chunk.keys,
+                           true);
+      }
+    });
+  });
+
+  if constexpr (N::params > 0)
+    for (size_t i = 0; i < block.lanes(); i += W) {
+      Pack d[N::params];
+      N::dparam(back[i / W], keys_seen(block.i0 + i), d);
+      for (int p = 0; p < N::params; p++) dscalars[p] += d[p].sum();
+    }
+  float scale[kQueries];
+  std::fill_n(scale, kQueries, head.inverse_root);
+  store_rows(dq + block.i0 * 3 * head.C, 3 * head.C, s.sums, scale, block.queries, head.HS);
+}
+
+// Calls f(block) for the blocks of queries of a part.
+template <class F>
+void for_each_block(const Split& split, size_t part, F&& f) {
+  for (size_t block = split.first_block(part); block < split.first_block(part + 1); block++)
+    f(Block{block * kQueries, std::min(kQueries, split.T - block * kQueries)});
 }
 
 }  // namespace
@@ -128,54 +303,15 @@ Block block_of(const float* qkv, const float* slopes, size_t b, size_t h, size_t
 template <class N>
 void attention_forward(float* out, float* rows, const float* qkv, const float* theta, const float* slopes, size_t B,
                        size_t T, size_t C, size_t NH) {
-  using Row = typename N::template Row<Pack>;
-  const size_t blocks = divide_up(T, kQueries);
-  parallel_jobs(B * NH * blocks, [&](size_t job) {
-    const size_t head = job % (B * NH), b = head / NH, h = head % NH;
-    const size_t i0 = (blocks - 1 - job / (B * NH)) * kQueries;  // the longest rows first
-    const Block block = block_of(qkv, slopes, b, h, i0, T, C, NH);
-    const Theta<N> scalars(theta, h, NH);
-    float* scores = scratch(attention_scratch_floats(T, block.HS));  // (keys, kQueries)
-    float* queries = scores + T * kQueries;                          // (HS, kQueries), later the output
-    Pack scale[kPacks];
-
-    // 1. scores
-    compute_scores(scores, queries, block);
-
-    // 2. weights before scaling, over the scores
-    for (size_t p = 0; p < kPacks; p++) {
-      const size_t t0 = i0 + p * W;
-      auto z = [&](size_t j) { return scores + j * kQueries + p * W; };
-      Row row = N::template begin<Pack>(Pack::iota() + Pack(float(t0 + 1)), scalars.lanes);
-      for_each_pass<N::passes>([&](auto pass) {
-        constexpr bool last = pass == N::passes - 1;
-        sweep_keys(
-            t0, block.keys,
-            [&](size_t j) {
-              Pack weight = N::add(row, Pack::load(z(j)), Pack(float(j)), pass);
-              if constexpr (last) weight.store(z(j));
-            },
-            [&](size_t j, Pack::Mask mask) {
-              Row with = row;
-              Pack weight = N::add(with, Pack::load(z(j)), Pack(float(j)), pass);
-              row = select_words(mask, with, row);
-              if constexpr (last) num::select(mask, weight, Pack(0)).store(z(j));
-            },
-            [&](size_t j) {
-              if constexpr (last) Pack(0).store(z(j));
-            });
-        N::end(row, pass);
-      });
-      scale[p] = N::scale(row);
-      for (size_t w = 0; w < words<Row>; w++)
-        reinterpret_cast<Pack*>(&row)[w].store(rows + row_offset<N>(head, T, t0, w));
-    }
-
-    // 3. output = scale * sum_j weight_j v_j
-    product(queries, kQueries, block.v, 1, block.stride, scores, kQueries, block.HS, kQueries, block.keys, false);
-    for (size_t i = 0; i < block.queries(); i++)
-      for (size_t d = 0; d < block.HS; d++)
-        out[(b * T + i0 + i) * C + h * block.HS + d] = queries[d * kQueries + i] * scale[i / W].v[i % W];
+  const Split split(B, T, NH);
+  parallel_jobs(B * NH * split.parts, [&](size_t job) {
+    const size_t part = job % split.parts;
+    const Head head(job / split.parts, qkv, slopes, T, C, NH);
+    const Theta<N> scalars(theta, head.h, NH);
+    const Scratch s(T, head.HS);
+    copy_rows(s.k, head.q + C, 3 * C, split.keys(part), head.HS);
+    copy_rows(s.v, head.q + 2 * C, 3 * C, split.keys(part), head.HS);
+    for_each_block(split, part, [&](const Block& block) { forward_block<N>(out, rows, head, NH, scalars, block, s); });
   });
 }
 
@@ -183,112 +319,65 @@ template <class N>
 void attention_backward(float* dqkv, float* dtheta, const float* dout, const float* out, const float* rows,
                         const float* qkv, const float* theta, const float* slopes, size_t B, size_t T, size_t C,
                         size_t NH) {
-  using Row = typename N::template Row<Pack>;
-  using Back = typename N::template Back<Pack>;
-  const size_t HS = C / NH, HSP = round_up(HS, W);  // rows of HS numbers, padded to whole packs
-  const float inverse_root = 1 / __builtin_sqrtf(float(HS));
-  std::vector<double> dscalars(B * NH * N::params);
+  (void)theta;  // what the backward needs of it is in rows
+  const Split split(B, T, NH);
+  const size_t HS = C / NH, HSP = padded(HS), all_rows = split.rows_before(split.parts);
+  std::vector<double> dscalars(B * NH * split.parts * N::params);
+  // Behind this thread's own scratch memory, for each head and part: dk and dv (keys of the part, HSP).
+  const size_t own = attention_scratch_floats(T, HS);
+  float* partials = scratch(own + attention_partial_floats(B, T, NH, HS)) + own;
+  auto partial = [&](size_t head, size_t part) {
+    return partials + (head * all_rows + split.rows_before(part)) * 2 * HSP;
+  };
 
-  parallel_jobs(B * NH, [&](size_t head) {
-    const size_t b = head / NH, h = head % NH;
-    const Theta<N> scalars(theta, h, NH);
-    float* memory = scratch(attention_scratch_floats(T, HS));
-    auto take = [&](size_t floats) { return std::exchange(memory, memory + floats); };
-    float* scores = take(T * kQueries);     // (keys, kQueries) z, then the weights where one pass suffices
-    float* gradients = take(T * kQueries);  // (keys, kQueries) g, then dz
-    float* weights = N::back_passes == 1 ? scores : take(T * kQueries);
-    float* dk = take(T * HSP);               // (T, HSP)
-    float* dv = take(T * HSP);               // (T, HSP)
-    float* transpose = take(HS * kQueries);  // (HS, kQueries) q, dout, then dq
-    float* q_rows = take(kQueries * HSP);    // (kQueries, HSP) q / sqrt(HS)
-    float* dout_rows = take(kQueries * HSP);
-    std::fill(dk, transpose, 0.0f);
-    std::fill(q_rows, memory, 0.0f);
-    const float* dout_h = dout + b * T * C + h * HS;
-    const float* out_h = out + b * T * C + h * HS;
-    float* dq = dqkv + b * T * 3 * C + h * HS;
-
-    for (size_t i0 = 0; i0 < T; i0 += kQueries) {
-      const Block block = block_of(qkv, slopes, b, h, i0, T, C, NH);
-
-      // The block's rows of q and dout; dot = <dout, out>. Queries beyond T have dout = 0 and so leave no trace.
-      float dot[kQueries] = {};
-      for (size_t i = 0; i < kQueries; i++)
-        for (size_t d = 0; d < HS; d++) {
-          const size_t t = i0 + i;
-          const bool inside = t < T;
-          q_rows[i * HSP + d] = inside ? inverse_root * block.q[t * block.stride + d] : 0;
-          dout_rows[i * HSP + d] = inside ? dout_h[t * C + d] : 0;
-          if (inside) dot[i] += dout_h[t * C + d] * out_h[t * C + d];
-        }
-
-      // 3. g_j = <dout, v_j>
-      transpose_queries(transpose, dout_h, C, 1, block);
-      product(gradients, kQueries, block.v, block.stride, 1, transpose, kQueries, block.keys, kQueries, HS, false);
-
-      // 1. the scores again
-      compute_scores(scores, transpose, block);
-
-      // 2. weights again, and g becomes dz
-      for (size_t p = 0; p < kPacks; p++) {
-        const size_t t0 = i0 + p * W;
-        auto at = [&](float* array, size_t j) { return array + j * kQueries + p * W; };
-        const Pack n = Pack::iota() + Pack(float(t0 + 1));
-        Row row;
-        for (size_t w = 0; w < words<Row>; w++)
-          reinterpret_cast<Pack*>(&row)[w] = Pack::load(rows + row_offset<N>(head, T, t0, w));
-        Back back = N::back_begin(row, Pack::load(dot + p * W));
-        for_each_pass<N::back_passes>([&](auto pass) {
-          auto add = [&](Back& to, size_t j) {
-            return N::back_add(row, to, Pack::load(at(scores, j)), Pack(float(j)), Pack::load(at(gradients, j)), pass);
-          };
-          auto weight_of = [&](size_t j) { return weight<N>(row, Pack::load(at(scores, j)), Pack(float(j))); };
-          sweep_keys(
-              t0, block.keys,
-              [&](size_t j) {
-                Pack g = add(back, j);
-                if constexpr (pass == 0) weight_of(j).store(at(weights, j));
-                g.store(at(gradients, j));
-              },
-              [&](size_t j, Pack::Mask mask) {
-                Back with = back;
-                Pack g = add(with, j);
-                back = select_words(mask, with, back);
-                if constexpr (pass == 0) num::select(mask, weight_of(j), Pack(0)).store(at(weights, j));
-                num::select(mask, g, Pack(0)).store(at(gradients, j));
-              },
-              [&](size_t j) {
-                if constexpr (pass == 0) Pack(0).store(at(weights, j));
-                Pack(0).store(at(gradients, j));
-              });
-        });
-        if constexpr (N::params > 0) {
-          Pack d[N::params];
-          N::dparam(back, n, d);
-          for (int i = 0; i < N::params; i++) dscalars[head * N::params + i] += d[i].sum();
-        }
-      }
-
-      // 3. dv_j += sum_i a_ij dout_i
-      product(dv, HSP, weights, kQueries, 1, dout_rows, HSP, block.keys, HSP, kQueries, true);
-
-      // 1. dk_j += sum_i dz_ij q_i / sqrt(HS),  dq_i = sum_j dz_ij k_j / sqrt(HS)
-      product(dk, HSP, gradients, kQueries, 1, q_rows, HSP, block.keys, HSP, kQueries, true);
-      product(transpose, kQueries, block.k, 1, block.stride, gradients, kQueries, HS, kQueries, block.keys, false);
-      for (size_t i = 0; i < block.queries(); i++)
-        for (size_t d = 0; d < HS; d++) dq[(i0 + i) * 3 * C + d] = inverse_root * transpose[d * kQueries + i];
+  parallel_jobs(B * NH * split.parts, [&](size_t job) {
+    const size_t part = job % split.parts, keys = split.keys(part), size = round_up(keys, kStep) * HSP;
+    const Head head(job / split.parts, qkv, slopes, T, C, NH);
+    const Scratch s(T, HS);
+    float* dq = dqkv + (head.q - qkv);
+    float* dk = split.parts == 1 ? s.dk : partial(job / split.parts, part);
+    float* dv = split.parts == 1 ? s.dv : dk + size;
+    copy_rows(s.k, head.q + C, 3 * C, keys, HS);
+    copy_rows(s.v, head.q + 2 * C, 3 * C, keys, HS);
+    std::fill_n(dk, size, 0.0f);
+    std::fill_n(dv, size, 0.0f);
+    for_each_block(split, part, [&](const Block& block) {
+      backward_block<N>(dq, dk, dv, dscalars.data() + job * N::params, dout, out, rows, head, NH, block, s);
+    });
+    if (split.parts > 1) return;
+    for (size_t t = 0; t < T; t++) {
+      std::copy_n(dk + t * HSP, HS, dq + t * 3 * C + C);
+      std::copy_n(dv + t * HSP, HS, dq + t * 3 * C + 2 * C);
     }
-    for (size_t t = 0; t < T; t++)
-      for (size_t d = 0; d < HS; d++) {
-        dq[t * 3 * C + C + d] = dk[t * HSP + d];
-        dq[t * 3 * C + 2 * C + d] = dv[t * HSP + d];
-      }
   });
+
+  // The parts of dk and dv, added in order: a part has those keys that its queries see.
+  if (split.parts > 1)
+    parallel_jobs(B * NH * split.blocks, [&](size_t job) {
+      const size_t index = job / split.blocks, j0 = job % split.blocks * kKeys;
+      const Head head(index, qkv, slopes, T, C, NH);
+      for (size_t j = j0; j < std::min(T, j0 + kKeys); j++) {
+        float* dk = dqkv + (head.q - qkv) + j * 3 * C + C;
+        float* dv = dk + C;
+        size_t part = 0;
+        while (split.keys(part) <= j) part++;
+        for (const size_t first = part; part < split.parts; part++) {
+          const float* more_dk = partial(index, part) + j * HSP;
+          const float* more_dv = more_dk + round_up(split.keys(part), kStep) * HSP;
+          for (size_t d = 0; d < HS; d++) {
+            dk[d] = (part == first ? 0 : dk[d]) + more_dk[d];
+            dv[d] = (part == first ? 0 : dv[d]) + more_dv[d];
+          }
+        }
+      }
+    });
 
   for (int i = 0; i < N::params; i++)
     for (size_t h = 0; h < NH; h++) {
       double sum = 0;
-      for (size_t b = 0; b < B; b++) sum += dscalars[(b * NH + h) * N::params + i];
+      for (size_t b = 0; b < B; b++)
+        for (size_t part = 0; part < split.parts; part++)
+          sum += dscalars[((b * NH + h) * split.parts + part) * N::params + i];
       dtheta[i * NH + h] += float(sum);
     }
 }

@@ -1,14 +1,64 @@
-// The block of queries that CPU attention works on: two packs, so that the tile of every product has enough
-// accumulators.
+// The parts of CPU attention that are the same for every normalizer: how a head is cut into blocks, the products of two
+// blocks, and the ways between the caller's arrays and blocks.
+//
+// A block is dense and small, its rows whole packs, so that its products need no tails and its lines collide in no
+// cache. Copying k and v there costs 1 % of the work and spares the strides of qkv, 3C floats: where C is a multiple of
+// 256, a head's rows would share a quarter of the cache sets or fewer.
 #pragma once
 
 #include <cstddef>
 
 #include "kernels/cpu/pack.h"
+#include "kernels/cpu/parallel.h"
 
 namespace cpu {
 
-inline constexpr size_t kPacks = 2;
-inline constexpr size_t kQueries = kPacks * num::kPackWidth;
+// 64 queries against 64 keys at a time: with HS = 64 each operand of a product is 16 KB, and all three fit an L1 cache
+// of 48 KB. A multiple of the tile and a divisor of the usual T.
+inline constexpr size_t kQueries = 64, kKeys = 64;
+// On the diagonal a step is 16 keys, against those queries that see any of them: at most 15 keys per query are wasted.
+inline constexpr size_t kStep = 16;
+inline constexpr size_t kPacks = kQueries / num::kPackWidth;
+static_assert(kQueries % kKeys == 0 && kKeys % kStep == 0 && kStep % num::kPackWidth == 0);
+
+// A row of HS numbers in a block: whole packs.
+inline size_t padded(size_t HS) { return round_up(HS, num::kPackWidth); }
+
+// C (M,N) = (or, with `add`, +=) A (M,K) B (K,N); M a multiple of 8, N of packs; rows of A, B, C are a_row, b_row and
+// c_row floats apart.
+void product(float* c, size_t c_row, const float* a, size_t a_row, const float* b, size_t b_row, size_t M, size_t N,
+             size_t K, bool add);
+
+// The same with A stored as its transpose, (K,M).
+void product_transposed(float* c, size_t c_row, const float* a, size_t a_row, const float* b, size_t b_row, size_t M,
+                        size_t N, size_t K, bool add);
+
+// to (n rounded up to kStep, padded) = `from` (n, HS), whose rows are `stride` floats apart; 0 beyond both.
+void copy_rows(float* to, const float* from, size_t stride, size_t n, size_t HS);
+
+// columns (padded, kQueries) = scale * `from` (n, HS) transposed, and, unless null, rows (kQueries, padded) = scale *
+// from; 0 beyond n queries, rounded up to kStep, and beyond HS.
+void load_queries(float* columns, float* rows, const float* from, size_t stride, float scale, size_t n, size_t HS);
+
+// to (n, HS), rows `stride` floats apart, = scale[i] * row i of `from` (n, padded).
+void store_rows(float* to, size_t stride, const float* from, const float* scale, size_t n, size_t HS);
+
+// dots[i] = <row i of a, row i of b> for n rows of HS numbers that are `stride` floats apart; 0 beyond n rounded up to
+// packs.
+void row_dots(float* dots, const float* a, const float* b, size_t stride, size_t n, size_t HS);
+
+// How the backward's work is shared. The queries of a head are cut into `parts` of about equal work, each with its own
+// dk and dv, which are then added in order. Depends on the shape alone, so that the bits depend on nothing else.
+struct Split {
+  size_t T, blocks, parts;
+
+  Split(size_t B, size_t T, size_t NH);
+  // The first block of queries of a part; of part number `parts`, the end.
+  size_t first_block(size_t part) const;
+  // The keys that the queries of a part see are 0 .. keys - 1.
+  size_t keys(size_t part) const;
+  // Sum of keys(p) rounded up to kStep over the parts p < part.
+  size_t rows_before(size_t part) const;
+};
 
 }  // namespace cpu

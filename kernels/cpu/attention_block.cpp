@@ -1,0 +1,182 @@
+#include "kernels/cpu/attention_block.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "kernels/attention.h"
+
+namespace cpu {
+
+using num::Pack;
+
+namespace {
+
+constexpr size_t W = num::kPackWidth;
+
+// A tile of the result, held in registers while k runs. 8 x 2 or 8 x 3 packs of 32 registers, 4 x 2 or 4 x 3 of 16.
+#if defined(__AVX512F__) || defined(__ARM_NEON)
+constexpr int kRows = 8;
+#else
+constexpr int kRows = 4;
+#endif
+
+template <bool transposed, int packs>
+inline void tile(float* c, size_t c_row, const float* a, size_t a_row, const float* b, size_t b_row, size_t K,
+                 bool add) {
+  const size_t a_m = transposed ? 1 : a_row, a_k = transposed ? a_row : 1;
+  Pack sum[kRows][packs];
+#pragma GCC unroll 8
+  for (int m = 0; m < kRows; m++)
+#pragma GCC unroll 3
+    for (int p = 0; p < packs; p++) sum[m][p] = Pack(0);
+  for (size_t k = 0; k < K; k++) {
+    Pack row[packs];
+#pragma GCC unroll 3
+    for (int p = 0; p < packs; p++) row[p] = Pack::load(b + k * b_row + p * W);
+#pragma GCC unroll 8
+    for (int m = 0; m < kRows; m++) {
+      const Pack broadcast(a[m * a_m + k * a_k]);
+#pragma GCC unroll 3
+      for (int p = 0; p < packs; p++) sum[m][p] = num::fma(broadcast, row[p], sum[m][p]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int m = 0; m < kRows; m++)
+#pragma GCC unroll 3
+    for (int p = 0; p < packs; p++) {
+      float* to = c + m * c_row + p * W;
+      (add ? Pack::load(to) + sum[m][p] : sum[m][p]).store(to);
+    }
+}
+
+template <bool transposed>
+inline void multiply(float* c, size_t c_row, const float* a, size_t a_row, const float* b, size_t b_row, size_t M,
+                     size_t N, size_t K, bool add) {
+  size_t n = 0;
+  auto columns = [&]<int packs>(std::integral_constant<int, packs>) {
+    for (size_t m = 0; m < M; m += kRows)
+      tile<transposed, packs>(c + m * c_row + n, c_row, a + m * (transposed ? 1 : a_row), a_row, b + n, b_row, K, add);
+    n += packs * W;
+  };
+  if (N / W % 2 == 1 && N > W) columns(std::integral_constant<int, 3>());
+  while (n + 2 * W <= N) columns(std::integral_constant<int, 2>());
+  if (n < N) columns(std::integral_constant<int, 1>());
+}
+
+// The lanes d .. of a row of HS numbers; 0 beyond.
+inline Pack load_part(const float* row, size_t d, size_t HS) {
+  return d + W <= HS ? Pack::load(row + d) : Pack::load(row + d, HS - d);
+}
+
+// Of 2 x 2 squares of `half` lanes, (a b) over (c d) becomes (a c) over (b d).
+template <int half, size_t... lane>
+inline void swap_squares(Pack& upper, Pack& lower, std::index_sequence<lane...>) {
+  const Pack x = upper, y = lower;
+  upper = Pack(__builtin_shufflevector(x.v, y.v, (lane & half ? lane + W - half : lane)...));
+  lower = Pack(__builtin_shufflevector(x.v, y.v, (lane & half ? lane + W : lane + half)...));
+}
+
+template <int half = int(W) / 2>
+inline void transpose(Pack (&rows)[W]) {
+#pragma GCC unroll 16
+  for (size_t r = 0; r < W; r++)
+    if (!(r & half)) swap_squares<half>(rows[r], rows[r + half], std::make_index_sequence<W>());
+  if constexpr (half > 1) transpose<half / 2>(rows);
+}
+
+}  // namespace
+
+void product(float* c, size_t c_row, const float* a, size_t a_row, const float* b, size_t b_row, size_t M, size_t N,
+             size_t K, bool add) {
+  multiply<false>(c, c_row, a, a_row, b, b_row, M, N, K, add);
+}
+
+void product_transposed(float* c, size_t c_row, const float* a, size_t a_row, const float* b, size_t b_row, size_t M,
+                        size_t N, size_t K, bool add) {
+  multiply<true>(c, c_row, a, a_row, b, b_row, M, N, K, add);
+}
+
+void copy_rows(float* to, const float* from, size_t stride, size_t n, size_t HS) {
+  const size_t HSP = padded(HS);
+  for (size_t i = 0; i < n; i++)
+    for (size_t d = 0; d < HSP; d += W) load_part(from + i * stride, d, HS).store(to + i * HSP + d);
+  std::fill(to + n * HSP, to + round_up(n, kStep) * HSP, 0.0f);
+}
+
+void load_queries(float* columns, float* rows, const float* from, size_t stride, float scale, size_t n, size_t HS) {
+  const size_t HSP = padded(HS);
+  for (size_t i = 0; i < round_up(n, kStep); i += W)
+    for (size_t d = 0; d < HSP; d += W) {
+      Pack x[W];
+      for (size_t r = 0; r < W; r++) {
+        x[r] = i + r < n ? Pack(scale) * load_part(from + (i + r) * stride, d, HS) : Pack(0);
+        if (rows) x[r].store(rows + (i + r) * HSP + d);
+      }
+      transpose(x);
+      for (size_t r = 0; r < W; r++) x[r].store(columns + (d + r) * kQueries + i);
+    }
+}
+
+void store_rows(float* to, size_t stride, const float* from, const float* scale, size_t n, size_t HS) {
+  const size_t HSP = padded(HS);
+  for (size_t i = 0; i < n; i++)
+    for (size_t d = 0; d < HSP; d += W) {
+      const Pack x = Pack(scale[i]) * Pack::load(from + i * HSP + d);
+      if (d + W <= HS)
+        x.store(to + i * stride + d);
+      else
+        x.store(to + i * stride + d, HS - d);
+    }
+}
+
+void row_dots(float* dots, const float* a, const float* b, size_t stride, size_t n, size_t HS) {
+  for (size_t i = 0; i < n; i += W) {
+    Pack x[W];  // lane d of x[r]: the terms d, d + W, ... of row i + r
+    for (size_t r = 0; r < W; r++) {
+      x[r] = Pack(0);
+      if (i + r >= n) continue;
+      for (size_t d = 0; d < HS; d += W)
+        x[r] = num::fma(load_part(a + (i + r) * stride, d, HS), load_part(b + (i + r) * stride, d, HS), x[r]);
+    }
+    transpose(x);
+    for (size_t r = 1; r < W; r++) x[0] += x[r];
+    x[0].store(dots + i);
+  }
+}
+
+// ---- Sharing the work, and the memory it takes ----------------------------------------------------------------------
+
+// 32 jobs keep up to 32 cores at work; each further part costs another copy of k and v and another sum of dk and dv.
+Split::Split(size_t B, size_t T, size_t NH)
+    : T(T), blocks(divide_up(T, kQueries)), parts(std::min(blocks, divide_up(32, B * NH))) {}
+
+// The work up to a query grows with its square. At least one block is left for each part.
+size_t Split::first_block(size_t part) const {
+  const size_t equal = size_t(std::lround(double(blocks) * std::sqrt(double(part) / double(parts))));
+  return std::min(equal, blocks - (parts - part));
+}
+
+size_t Split::keys(size_t part) const { return std::min(T, first_block(part + 1) * kQueries); }
+
+size_t Split::rows_before(size_t part) const {
+  size_t rows = 0;
+  for (size_t p = 0; p < part; p++) rows += round_up(keys(p), kStep);
+  return rows;
+}
+
+size_t attention_row_floats(size_t words, size_t B, size_t T, size_t NH) { return B * NH * words * round_up(T, kStep); }
+
+// See Scratch in attention.cpp.
+size_t attention_scratch_floats(size_t T, size_t HS) {
+  const size_t keys = round_up(T, kStep), HSP = padded(HS);
+  return keys * (4 * HSP + 2 * kQueries) + 5 * kQueries * HSP + kKeys * kQueries;
+}
+
+size_t attention_partial_floats(size_t B, size_t T, size_t NH, size_t HS) {
+  const Split split(B, T, NH);
+  return split.parts == 1 ? 0 : B * NH * split.rows_before(split.parts) * 2 * padded(HS);
+}
+
+}  // namespace cpu
