@@ -294,8 +294,8 @@ void backward_block(float* dq, float* dk, float* dv, double* dscalars, const flo
 // Calls f(block) for the blocks of queries of a part.
 template <class F>
 void for_each_block(const Split& split, size_t part, F&& f) {
-  for (size_t block = split.first_block(part); block < split.first_block(part + 1); block++)
-    f(Block{block * kQueries, std::min(kQueries, split.T - block * kQueries)});
+  for (size_t i0 = split.begin[part]; i0 < split.begin[part + 1]; i0 += kQueries)
+    f(Block{i0, std::min(kQueries, split.begin[part + 1] - i0)});
 }
 
 }  // namespace
@@ -309,8 +309,8 @@ void attention_forward(float* out, float* rows, const float* qkv, const float* t
     const Head head(job / split.parts, qkv, slopes, T, C, NH);
     const Theta<N> scalars(theta, head.h, NH);
     const Scratch s(T, head.HS);
-    copy_rows(s.k, head.q + C, 3 * C, split.keys(part), head.HS);
-    copy_rows(s.v, head.q + 2 * C, 3 * C, split.keys(part), head.HS);
+    copy_rows(s.k, head.q + C, 3 * C, split.begin[part + 1], head.HS);
+    copy_rows(s.v, head.q + 2 * C, 3 * C, split.begin[part + 1], head.HS);
     for_each_block(split, part, [&](const Block& block) { forward_block<N>(out, rows, head, NH, scalars, block, s); });
   });
 }
@@ -321,17 +321,17 @@ void attention_backward(float* dqkv, float* dtheta, const float* dout, const flo
                         size_t NH) {
   (void)theta;  // what the backward needs of it is in rows
   const Split split(B, T, NH);
-  const size_t HS = C / NH, HSP = padded(HS), all_rows = split.rows_before(split.parts);
+  const size_t HS = C / NH, HSP = padded(HS), all_rows = split.rows_before[split.parts];
   std::vector<double> dscalars(B * NH * split.parts * N::params);
   // Behind this thread's own scratch memory, for each head and part: dk and dv (keys of the part, HSP).
   const size_t own = attention_scratch_floats(T, HS);
   float* partials = scratch(own + attention_partial_floats(B, T, NH, HS)) + own;
   auto partial = [&](size_t head, size_t part) {
-    return partials + (head * all_rows + split.rows_before(part)) * 2 * HSP;
+    return partials + (head * all_rows + split.rows_before[part]) * 2 * HSP;
   };
 
   parallel_jobs(B * NH * split.parts, [&](size_t job) {
-    const size_t part = job % split.parts, keys = split.keys(part), size = round_up(keys, kStep) * HSP;
+    const size_t part = job % split.parts, keys = split.begin[part + 1], size = round_up(keys, kStep) * HSP;
     const Head head(job / split.parts, qkv, slopes, T, C, NH);
     const Scratch s(T, HS);
     float* dq = dqkv + (head.q - qkv);
@@ -352,18 +352,19 @@ void attention_backward(float* dqkv, float* dtheta, const float* dout, const flo
   });
 
   // The parts of dk and dv, added in order: a part has those keys that its queries see.
-  if (split.parts > 1)
-    parallel_jobs(B * NH * split.blocks, [&](size_t job) {
-      const size_t index = job / split.blocks, j0 = job % split.blocks * kKeys;
+  if (split.parts > 1) {
+    const size_t chunks = divide_up(T, kKeys);
+    parallel_jobs(B * NH * chunks, [&](size_t job) {
+      const size_t index = job / chunks, j0 = job % chunks * kKeys;
       const Head head(index, qkv, slopes, T, C, NH);
       for (size_t j = j0; j < std::min(T, j0 + kKeys); j++) {
         float* dk = dqkv + (head.q - qkv) + j * 3 * C + C;
         float* dv = dk + C;
         size_t part = 0;
-        while (split.keys(part) <= j) part++;
+        while (split.begin[part + 1] <= j) part++;
         for (const size_t first = part; part < split.parts; part++) {
           const float* more_dk = partial(index, part) + j * HSP;
-          const float* more_dv = more_dk + round_up(split.keys(part), kStep) * HSP;
+          const float* more_dv = more_dk + round_up(split.begin[part + 1], kStep) * HSP;
           for (size_t d = 0; d < HS; d++) {
             dk[d] = (part == first ? 0 : dk[d]) + more_dk[d];
             dv[d] = (part == first ? 0 : dv[d]) + more_dv[d];
@@ -371,6 +372,7 @@ void attention_backward(float* dqkv, float* dtheta, const float* dout, const flo
         }
       }
     });
+  }
 
   for (int i = 0; i < N::params; i++)
     for (size_t h = 0; h < NH; h++) {

@@ -149,21 +149,15 @@ void row_dots(float* dots, const float* a, const float* b, size_t stride, size_t
 // ---- Sharing the work, and the memory it takes ----------------------------------------------------------------------
 
 // 32 jobs keep up to 32 cores at work; each further part costs another copy of k and v and another sum of dk and dv.
-Split::Split(size_t B, size_t T, size_t NH)
-    : T(T), blocks(divide_up(T, kQueries)), parts(std::min(blocks, divide_up(32, B * NH))) {}
-
 // The work up to a query grows with its square. At least one block is left for each part.
-size_t Split::first_block(size_t part) const {
-  const size_t equal = size_t(std::lround(double(blocks) * std::sqrt(double(part) / double(parts))));
-  return std::min(equal, blocks - (parts - part));
-}
-
-size_t Split::keys(size_t part) const { return std::min(T, first_block(part + 1) * kQueries); }
-
-size_t Split::rows_before(size_t part) const {
-  size_t rows = 0;
-  for (size_t p = 0; p < part; p++) rows += round_up(keys(p), kStep);
-  return rows;
+Split::Split(size_t B, size_t T, size_t NH) : begin(), rows_before() {
+  const size_t blocks = divide_up(T, kQueries);
+  parts = std::min(blocks, divide_up(kMaxParts, B * NH));
+  for (size_t p = 1; p <= parts; p++) {
+    const double equal = double(blocks) * std::sqrt(double(p) / double(parts));
+    begin[p] = std::min(T, std::min(size_t(std::lround(equal)), blocks - (parts - p)) * kQueries);
+    rows_before[p] = rows_before[p - 1] + round_up(begin[p], kStep);
+  }
 }
 
 size_t attention_row_floats(size_t words, size_t B, size_t T, size_t NH) { return B * NH * words * round_up(T, kStep); }
@@ -176,7 +170,7 @@ size_t attention_scratch_floats(size_t T, size_t HS) {
 
 size_t attention_partial_floats(size_t B, size_t T, size_t NH, size_t HS) {
   const Split split(B, T, NH);
-  return split.parts == 1 ? 0 : B * NH * split.rows_before(split.parts) * 2 * padded(HS);
+  return split.parts == 1 ? 0 : B * NH * split.rows_before[split.parts] * 2 * padded(HS);
 }
 
 }  // namespace cpu

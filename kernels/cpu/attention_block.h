@@ -47,18 +47,19 @@ void store_rows(float* to, size_t stride, const float* from, const float* scale,
 // packs.
 void row_dots(float* dots, const float* a, const float* b, size_t stride, size_t n, size_t HS);
 
-// How the backward's work is shared. The queries of a head are cut into `parts` of about equal work, each with its own
-// dk and dv, which are then added in order. Depends on the shape alone, so that the bits depend on nothing else.
+// How the work is shared. The queries of a head are cut into `parts` of about equal work, each with its own dk and dv,
+// which are then added in order. Depends on the shape alone, so that the bits depend on nothing else.
 struct Split {
-  size_t T, blocks, parts;
+  static constexpr size_t kMaxParts = 32;
+
+  size_t parts;
+  // Part p has the queries begin[p] .. begin[p + 1] - 1; begin[p] is a multiple of kQueries. The queries see the keys
+  // 0 .. begin[p + 1] - 1.
+  size_t begin[kMaxParts + 1];
+  // Rows of all parts before p: begin[1] + ... + begin[p], each rounded up to kStep.
+  size_t rows_before[kMaxParts + 1];
 
   Split(size_t B, size_t T, size_t NH);
-  // The first block of queries of a part; of part number `parts`, the end.
-  size_t first_block(size_t part) const;
-  // The keys that the queries of a part see are 0 .. keys - 1.
-  size_t keys(size_t part) const;
-  // Sum of keys(p) rounded up to kStep over the parts p < part.
-  size_t rows_before(size_t part) const;
 };
 
 }  // namespace cpu

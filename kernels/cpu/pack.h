@@ -28,12 +28,10 @@ struct Pack {
   typedef uint32_t Bits __attribute__((vector_size(4 * kPackWidth)));
   typedef float Eight __attribute__((vector_size(32)));
   typedef float Four __attribute__((vector_size(16)));
+  typedef int32_t Truth __attribute__((vector_size(4 * kPackWidth)));
   struct Mask {
-#if defined(__AVX512F__)
-    __mmask16 lanes;  // one bit each
-#else
-    Bits lanes;  // all ones where true, 0 where false
-#endif
+    Truth
+        lanes;  // -1 where true, 0 where false; signed, as comparisons give it: GCC then needs no conversion to use it
   };
 
   Floats v;
@@ -85,43 +83,13 @@ inline Pack& operator+=(Pack& a, Pack b) { return a = a + b; }
 inline Pack& operator-=(Pack& a, Pack b) { return a = a - b; }
 inline Pack& operator*=(Pack& a, Pack b) { return a = a * b; }
 
-#if defined(__AVX512F__)
-inline Pack::Mask operator<(Pack a, Pack b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OS)}; }
-inline Pack::Mask operator>(Pack a, Pack b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OS)}; }
-inline Pack::Mask operator<=(Pack a, Pack b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_LE_OS)}; }
-inline Pack::Mask operator>=(Pack a, Pack b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GE_OS)}; }
-inline Pack::Mask operator==(Pack a, Pack b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
-
-inline Pack select(Pack::Mask mask, Pack a, Pack b) { return Pack::Floats(_mm512_mask_blend_ps(mask.lanes, b.v, a.v)); }
-#else
-inline Pack::Mask operator<(Pack a, Pack b) { return {(Pack::Bits)(a.v < b.v)}; }
-inline Pack::Mask operator>(Pack a, Pack b) { return {(Pack::Bits)(a.v > b.v)}; }
-inline Pack::Mask operator<=(Pack a, Pack b) { return {(Pack::Bits)(a.v <= b.v)}; }
-inline Pack::Mask operator>=(Pack a, Pack b) { return {(Pack::Bits)(a.v >= b.v)}; }
-inline Pack::Mask operator==(Pack a, Pack b) { return {(Pack::Bits)(a.v == b.v)}; }
+inline Pack::Mask operator<(Pack a, Pack b) { return {a.v < b.v}; }
+inline Pack::Mask operator>(Pack a, Pack b) { return {a.v > b.v}; }
+inline Pack::Mask operator<=(Pack a, Pack b) { return {a.v <= b.v}; }
+inline Pack::Mask operator>=(Pack a, Pack b) { return {a.v >= b.v}; }
+inline Pack::Mask operator==(Pack a, Pack b) { return {a.v == b.v}; }
 
 inline Pack select(Pack::Mask mask, Pack a, Pack b) { return mask.lanes ? a.v : b.v; }
-#endif
-
-// b > a ? b : a and b < a ? b : a, so a where one is NaN: as the templates of kernels/normalizer/math.h.
-inline Pack max(Pack a, Pack b) {
-#if defined(__AVX512F__)
-  return Pack::Floats(_mm512_maskz_max_ps(__mmask16(-1), b.v, a.v));
-#elif defined(__AVX__)
-  return Pack::Floats(_mm256_max_ps(b.v, a.v));
-#else
-  return select(b > a, b, a);
-#endif
-}
-inline Pack min(Pack a, Pack b) {
-#if defined(__AVX512F__)
-  return Pack::Floats(_mm512_maskz_min_ps(__mmask16(-1), b.v, a.v));
-#elif defined(__AVX__)
-  return Pack::Floats(_mm256_min_ps(b.v, a.v));
-#else
-  return select(b < a, b, a);
-#endif
-}
 
 inline Pack::Bits bits(Pack x) { return (Pack::Bits)x.v; }
 inline Pack from_bits(Pack::Bits x) { return (Pack::Floats)x; }

@@ -50,6 +50,7 @@ HD float from_bits(uint32_t x) { return __builtin_bit_cast(float, x); }
 
 // ---- Everything else, once ------------------------------------------------------------------------------------------
 
+// a where either is NaN. (The order of a and b is that of one instruction of x86.)
 template <class V>
 HD V min(V a, V b) {
   return select(b < a, b, a);
@@ -66,7 +67,7 @@ inline constexpr float kRound = 12582912.0f;
 // x = k ln 2 + r with |r| <= ln 2 / 2, so e^x = 2^k e^r; e^r = 1 + r + r^2 P(r), relative error 3e-9 before rounding.
 template <class V>
 HD V exp(V x) {
-  x = max(min(x, V(88.0f)), V(-87.0f));
+  x = min(max(x, V(-87.0f)), V(88.0f));
   V shifted = fma(x, V(1.44269504f), V(kRound));
   V k = shifted - V(kRound);
   V r = fma(k, V(-0.693115234375f), x);
