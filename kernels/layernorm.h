@@ -18,7 +18,7 @@ void layernorm_forward(float* out, float* mean, float* rstd, const float* inp, c
                        size_t BT, size_t C);
 
 // The same for inp = stream + branch (BT,C), the residual connection; writes that sum to inp. inp may be either of the
-// two.
+// two. branch may be null where there is nothing to add: then inp is stream.
 void residual_layernorm_forward(float* out, float* mean, float* rstd, float* inp, const float* stream,
                                 const float* branch, const float* weight, const float* bias, size_t BT, size_t C);
 

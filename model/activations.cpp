@@ -15,11 +15,11 @@ void for_each_array(const Config& config, int row_words, size_t B, size_t T, boo
   a = {};
   if (config.position == Position::kRope) f("rope", T * config.HS(), &a.rope);
   if (config.position == Position::kAlibi) f("slopes", NH, &a.slopes);
-  f("embedding", BT * C, &a.embedding);
   a.h.resize(config.L);
   for (int l = 0; l < config.L; l++) {
     LayerActivations& h = a.h[l];
     std::string prefix = "h." + std::to_string(l) + ".";
+    f(prefix + "stream", BT * C, &h.stream);
     f(prefix + "ln_1.mean", BT, &h.ln_1_mean);
     f(prefix + "ln_1.rstd", BT, &h.ln_1_rstd);
     f(prefix + "ln_1", BT * C, &h.ln_1);
@@ -32,8 +32,8 @@ void for_each_array(const Config& config, int row_words, size_t B, size_t T, boo
     f(prefix + "ln_2", BT * C, &h.ln_2);
     f(prefix + "mlp.fc", BT * 4 * C, &h.fc);
     f(prefix + "mlp.gelu", BT * 4 * C, &h.gelu);
-    f(prefix + "stream_out", BT * C, &h.stream_out);
   }
+  f("stream", BT * C, &a.stream);
   f("ln_f.mean", BT, &a.ln_f_mean);
   f("ln_f.rstd", BT, &a.ln_f_rstd);
   f("ln_f", BT * C, &a.ln_f);

@@ -9,6 +9,7 @@
 #include "model/config.h"
 
 struct LayerActivations {
+  float* stream;                 // (B,T,C)    residual stream before the layer
   float* ln_1;                   // (B,T,C)    LayerNorm of the stream
   float *ln_1_mean, *ln_1_rstd;  // (B,T)
   float* qkv;                    // (B,T,3C)   queries, keys, values; rotated in place under RoPE
@@ -19,12 +20,11 @@ struct LayerActivations {
   float *ln_2_mean, *ln_2_rstd;  // (B,T)
   float* fc;                     // (B,T,4C)   before GELU
   float* gelu;                   // (B,T,4C)
-  float* stream_out;             // (B,T,C)    residual stream after the layer
 };
 
 struct Activations {
-  float* embedding;  // (B,T,C)  the residual stream before the first layer
   std::vector<LayerActivations> h;
+  float* stream;                 // (B,T,C)  residual stream after the last layer
   float* ln_f;                   // (B,T,C)
   float *ln_f_mean, *ln_f_rstd;  // (B,T)
   float* logits;                 // (B,T,V)  overwritten by their gradients where there will be a backward

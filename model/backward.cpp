@@ -19,18 +19,16 @@ void backward(const Config& config, const Parameters& p, Parameters& dp, Activat
               size_t B, size_t T, const AttentionObserver& observe) {
   using namespace backend;
   const size_t C = config.C, NH = config.NH, V = config.V, BT = B * T;
-  const float* last = config.L > 0 ? a.h[config.L - 1].stream_out : a.embedding;
 
   // 4. The head.
   matmul_backward<P>(a.d_c, dp.lm_head, nullptr, a.logits, a.ln_f, p.lm_head, BT, C, V, WeightLayout::kOutIn);
-  layernorm_backward(a.dstream, dp.ln_f_weight, dp.ln_f_bias, nullptr, a.d_c, last, p.ln_f_weight, a.ln_f_mean,
+  layernorm_backward(a.dstream, dp.ln_f_weight, dp.ln_f_bias, nullptr, a.d_c, a.stream, p.ln_f_weight, a.ln_f_mean,
                      a.ln_f_rstd, BT, C);
 
   for (int l = config.L - 1; l >= 0; l--) {
     const LayerParameters& w = p.h[l];
     LayerParameters& dw = dp.h[l];
     LayerActivations& h = a.h[l];
-    const float* stream = l > 0 ? a.h[l - 1].stream_out : a.embedding;
 
     // 3. MLP.
     matmul_backward<P>(a.d_fc, dw.fc_proj_weight, dw.fc_proj_bias, a.dstream, h.gelu, w.fc_proj_weight, BT, 4 * C, C);
@@ -45,7 +43,7 @@ void backward(const Config& config, const Parameters& p, Parameters& dp, Activat
     attention_backward<N>(a.d_qkv, dw.theta, a.d_c, h.attention, h.rows, h.qkv, w.theta, a.slopes, B, T, C, NH);
     if (a.rope) rope_backward(a.d_qkv, a.rope, B, T, C, NH);
     matmul_backward<P>(a.d_c, dw.qkv_weight, dw.qkv_bias, a.d_qkv, h.ln_1, w.qkv_weight, BT, C, 3 * C);
-    layernorm_backward(a.dstream, dw.ln_1_weight, dw.ln_1_bias, a.dstream, a.d_c, stream, w.ln_1_weight, h.ln_1_mean,
+    layernorm_backward(a.dstream, dw.ln_1_weight, dw.ln_1_bias, a.dstream, a.d_c, h.stream, w.ln_1_weight, h.ln_1_mean,
                        h.ln_1_rstd, BT, C);
   }
 

@@ -17,45 +17,36 @@ void forward(const Config& config, const Parameters& p, Activations& a, const in
   using namespace backend;
   const size_t C = config.C, NH = config.NH, V = config.V, BT = B * T;
 
-  // 1. Tokens and learned positions become the residual stream.
-  embedding_forward(a.embedding, tokens, p.wte, p.wpe, B, T, C);
-
-  // The LayerNorm that reads the stream below layer l; that of the head for l = L.
-  struct Norm {
-    float *out, *mean, *rstd;
-    const float *weight, *bias;
-  };
-  auto norm_of = [&](int l) -> Norm {
-    if (l == config.L) return {a.ln_f, a.ln_f_mean, a.ln_f_rstd, p.ln_f_weight, p.ln_f_bias};
-    return {a.h[l].ln_1, a.h[l].ln_1_mean, a.h[l].ln_1_rstd, p.h[l].ln_1_weight, p.h[l].ln_1_bias};
-  };
-  const float* stream = a.embedding;
-  Norm norm = norm_of(0);
-  layernorm_forward(norm.out, norm.mean, norm.rstd, stream, norm.weight, norm.bias, BT, C);
+  // 1. Tokens and learned positions become the residual stream. From here on it is the sum of `stream` and `branch`,
+  // the output of the branch before; LayerNorm, the next to read it, adds the two and keeps the sum.
+  const float *stream = config.L > 0 ? a.h[0].stream : a.stream, *branch = nullptr;
+  embedding_forward(config.L > 0 ? a.h[0].stream : a.stream, tokens, p.wte, p.wpe, B, T, C);
 
   for (int l = 0; l < config.L; l++) {
     const LayerParameters& w = p.h[l];
     LayerActivations& h = a.h[l];
 
     // 2. Attention: what earlier positions have to say.
+    residual_layernorm_forward(h.ln_1, h.ln_1_mean, h.ln_1_rstd, h.stream, stream, branch, w.ln_1_weight, w.ln_1_bias,
+                               BT, C);
     matmul_forward<P>(h.qkv, h.ln_1, w.qkv_weight, w.qkv_bias, BT, C, 3 * C);
     if (a.rope) rope_forward(h.qkv, a.rope, B, T, C, NH);
     attention_forward<N>(h.attention, h.rows, h.qkv, w.theta, a.slopes, B, T, C, NH);
     matmul_forward<P>(a.branch, h.attention, w.proj_weight, w.proj_bias, BT, C, C);
-    residual_layernorm_forward(h.ln_2, h.ln_2_mean, h.ln_2_rstd, h.stream_mid, stream, a.branch, w.ln_2_weight,
-                               w.ln_2_bias, BT, C);
 
     // 3. MLP: what each position makes of it.
+    residual_layernorm_forward(h.ln_2, h.ln_2_mean, h.ln_2_rstd, h.stream_mid, h.stream, a.branch, w.ln_2_weight,
+                               w.ln_2_bias, BT, C);
     matmul_forward<P>(h.fc, h.ln_2, w.fc_weight, w.fc_bias, BT, C, 4 * C);
     gelu_forward(h.gelu, h.fc, BT * 4 * C);
     matmul_forward<P>(a.branch, h.gelu, w.fc_proj_weight, w.fc_proj_bias, BT, 4 * C, C);
-    norm = norm_of(l + 1);
-    residual_layernorm_forward(norm.out, norm.mean, norm.rstd, h.stream_out, h.stream_mid, a.branch, norm.weight,
-                               norm.bias, BT, C);
-    stream = h.stream_out;
+    stream = h.stream_mid;
+    branch = a.branch;
   }
 
   // 4. The head: a score for every token of the vocabulary.
+  residual_layernorm_forward(a.ln_f, a.ln_f_mean, a.ln_f_rstd, a.stream, stream, branch, p.ln_f_weight, p.ln_f_bias, BT,
+                             C);
   matmul_forward<P>(a.logits, a.ln_f, p.lm_head, nullptr, BT, C, V, WeightLayout::kOutIn);
 
   // 5. The loss, and at once its gradient, where a backward follows.

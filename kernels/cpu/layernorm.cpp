@@ -59,6 +59,7 @@ void layernorm_forward(float* out, float* mean, float* rstd, const float* inp, c
 
 void residual_layernorm_forward(float* out, float* mean, float* rstd, float* inp, const float* stream,
                                 const float* branch, const float* weight, const float* bias, size_t BT, size_t C) {
+  if (!branch) return layernorm_forward(out, mean, rstd, inp, weight, bias, BT, C);
   parallel_blocks(BT, block_length(BT, kLeastRows), [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; i++) {
       // 1. the sum of both, and its mean

@@ -32,7 +32,7 @@ void layernorm_forward(Real* out, Real* mean, Real* rstd, const Real* inp, const
 template <class Real>
 void residual_layernorm_forward(Real* out, Real* mean, Real* rstd, Real* inp, const Real* stream, const Real* branch,
                                 const Real* weight, const Real* bias, size_t BT, size_t C) {
-  for (size_t i = 0; i < BT * C; i++) inp[i] = stream[i] + branch[i];
+  for (size_t i = 0; branch && i < BT * C; i++) inp[i] = stream[i] + branch[i];
   layernorm_forward(out, mean, rstd, inp, weight, bias, BT, C);
 }
 
