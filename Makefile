@@ -51,7 +51,8 @@ PER_PROGRAM := train/loop.cpp $(PROGRAMS:%=train/%.cpp)
 SHARED_MAINS := data/prepare.cpp train/compare.cpp
 COMMON := $(filter-out $(INSTANTIATIONS) $(PER_PROGRAM) $(SHARED_MAINS), \
   $(wildcard kernels/*.cpp kernels/*/*.cpp model/*.cpp data/*.cpp train/*.cpp))
-TESTS := $(wildcard tests/*.cpp)
+BENCHMARK := $(wildcard tests/bench*.cpp)
+TESTS := $(filter-out $(BENCHMARK),$(wildcard tests/*.cpp))
 
 # The folder of a normalizer in a precision, as train/variant.h names it.
 variant = $(1)$(if $(filter-out fp32,$(2)),-$(2))
@@ -96,7 +97,7 @@ curves: deps
 .PHONY: test core
 COMMAND_LINE_NORMALIZERS := softmax ssmax
 test core: deps
-	@$(MAKE) NORMALIZER='$(COMMAND_LINE_NORMALIZERS)' all $(BUILD)/tests/all
+	@$(MAKE) NORMALIZER='$(COMMAND_LINE_NORMALIZERS)' all $(BUILD)/tests/all $(if $(filter test,$@),$(BUILD)/bench)
 	@BUILD='$(BUILD)' sh tests/run.sh $@
 
 ## make sanitize         make core, with the address and undefined-behaviour sanitizers                            11 min
@@ -114,6 +115,22 @@ test-all:
 	  FNR == NR { missing++; next } \
 	  /^[0-9]+ passed, [0-9]+ failed$$/ { missing--; passed += $$1; failed += $$3 } \
 	  END { print passed + 0 " passed, " failed + missing " failed"; exit failed + missing > 0 }' - $(BUILD)/test-all.log
+
+## make bench            how fast this machine and attnorm on it are; also into build/bench.jsonl                  7 min
+##                         BENCH="--only gemm attention" or any other option that build/bench --help lists
+.PHONY: bench
+BENCH ?=
+bench:
+	@$(MAKE) $(BUILD)/bench
+	@$(BUILD)/bench --out $(BUILD)/bench.jsonl $(BENCH)
+
+## make bench-check      measures a part of it and compares ratios with tests/bench_baseline.json                 1 min
+##                         WRITE_BASELINE=1 makes what it measures the baseline
+.PHONY: bench-check
+bench-check:
+	@$(MAKE) $(BUILD)/bench
+	@$(BUILD)/bench --quick --out $(BUILD)/bench-check.jsonl $(BENCH)
+	@$(BUILD)/bench --check $(BUILD)/bench-check.jsonl $(if $(WRITE_BASELINE),--write-baseline)
 
 ## make format           formats every source with clang-format                                                    1 s
 ## make format-check     fails where that would change something                                                   1 s
@@ -141,7 +158,7 @@ help:
 # --- how it is built --------------------------------------------------------------------------------------------------
 
 # The machine is looked at only where something is compiled; the goals named here start another make for that.
-WITHOUT_COMPILER := deps curves test core sanitize test-all format format-check clean help
+WITHOUT_COMPILER := deps curves test core sanitize test-all bench bench-check format format-check clean help
 ifneq ($(filter-out $(WITHOUT_COMPILER),$(or $(MAKECMDGOALS),all)),)
 -include $(BUILD)/system.mk
 $(BUILD)/system.mk: FORCE
@@ -181,7 +198,7 @@ $(BUILD)/objects/data/prepare.o: $(BUILD)/folder
 $(BUILD)/objects/data/prepare.o: EXTRA = -DATTNORM_SOURCE_DIR='"$(CURDIR)"'
 
 # Tests spend longer in the compiler than they run.
-$(BUILD)/objects/tests/%.o: EXTRA = -O1
+$(TESTS:%.cpp=$(BUILD)/objects/%.o): EXTRA = -O1
 
 $(BUILD)/objects/%.o: %.cpp $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -218,9 +235,12 @@ $(BUILD)/tests/all: $(TESTS:%.cpp=$(BUILD)/objects/%.o) $(call instantiations_of
 	@mkdir -p $(@D)
 	$(LINK) $(CATCH_LIBS)
 
+$(BUILD)/bench: $(BENCHMARK:%.cpp=$(BUILD)/objects/%.o) $(call instantiations_of,$(NORMALIZERS)) $(BUILD)/common.a
+	$(LINK) -ldl
+
 # Objects stay, so that the next build is short.
 .SECONDARY:
 
--include $(patsubst %.cpp,$(BUILD)/objects/%.d,$(COMMON) $(SHARED_MAINS) $(TESTS))
+-include $(patsubst %.cpp,$(BUILD)/objects/%.d,$(COMMON) $(SHARED_MAINS) $(TESTS) $(BENCHMARK))
 -include $(foreach name,$(NORMALIZERS),$(patsubst %.cpp,$(BUILD)/$(name)/objects/%.d,$(INSTANTIATIONS)) \
   $(foreach precision,fp32 bf16,$(PER_PROGRAM:%.cpp=$(BUILD)/$(call variant,$(name),$(precision))/objects/%.d)))

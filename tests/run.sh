@@ -52,6 +52,7 @@ esac
 count $(catch_summary)
 [ ! -e tests/test_command_line.sh ] || script tests/test_command_line.sh
 [ "$1" = core ] || script tests/test_build.sh
+[ "$1" = core ] || [ ! -e tests/test_bench.sh ] || script tests/test_bench.sh
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
