@@ -121,13 +121,43 @@ void pack_panel(float* to, View from, size_t count, size_t k_count) {
   }
 }
 
+// Asks for the cache lines of a block that is wanted soon: some of them at each call, all of them in `calls`. The
+// processor foresees rows that it reads from end to end, not the next of many short ones.
+class Prefetch {
+ public:
+  // block: (neighbour, step), as packed panels are made from.
+  Prefetch(View block, size_t neighbours, size_t steps, size_t calls) : at_(block.data) {
+    const bool across = block.row == 1;
+    pitch_ = across ? block.column : block.row;
+    rows_ = across ? steps : neighbours;
+    lines_ = divide_up(across ? neighbours : steps, kCacheLine);
+    each_ = divide_up(rows_ * lines_, calls);
+  }
+
+  void operator()() {
+    for (size_t i = 0; i < each_ && rows_ > 0; i++) {
+      __builtin_prefetch(at_ + line_ * kCacheLine);
+      if (++line_ < lines_) continue;
+      line_ = 0;
+      rows_--;
+      at_ += pitch_;
+    }
+  }
+
+ private:
+  static constexpr size_t kCacheLine = 64 / sizeof(float);
+  const float* at_;
+  size_t pitch_, rows_, lines_, each_, line_ = 0;
+};
+
 // One tile of C = from + A B; `from` is C itself, one row for all, or nothing. A and B count in words. Where C ends inside
 // the tile, it is computed beside C.
-template <class P, int NV>
-void tile(float* c, size_t c_row, View from, View a, View b, size_t rows, size_t columns, size_t words) {
+template <class P, int NV, class Meanwhile>
+void tile(float* c, size_t c_row, View from, View a, View b, size_t rows, size_t columns, size_t words,
+          Meanwhile meanwhile) {
   constexpr size_t kWidth = NV * W;
   auto compute = [&](float* to, size_t to_row, View start, auto offset) {
-    micro_kernel<P, kRows, NV>(to, to_row, start.data, start.row, a.data, offset, b.data, b.row, words);
+    micro_kernel<P, kRows, NV>(to, to_row, start.data, start.row, a.data, offset, b.data, b.row, words, meanwhile);
   };
   if (rows == kRows && columns == kWidth && a.row == 1)
     return compute(c, c_row, from, [s = a.column](size_t r, size_t k) { return r + k * s; });
@@ -205,6 +235,21 @@ void product(float* c, View a, View b, const float* bias, float* column_sums, si
           const size_t k_count = std::min(kPiece, steps - k);
           const View panel = b.from(k_begin + k, n).transposed();  // (column, step)
           if (column_sums && m_begin + m0 == 0) add_columns(column_sums + n, panel, columns, k_count);
+
+          // What is read after this: the next piece, or the panel of the next job. Of A only what lies across.
+          const bool last = k + kPiece >= steps;
+          const size_t next_k = last ? 0 : k + kPiece, next_n = last && n + kColumns < N ? n + kColumns : n;
+          const size_t next_count = std::min(kPiece, steps - next_k);
+          const size_t calls = divide_up(m1 - m0, kRows) * divide_up(k_count, kMeanwhile * kDepth);
+          Prefetch next_b(b.from(k_begin + next_k, next_n).transposed(), std::min(kColumns, N - next_n), next_count,
+                          calls);
+          const bool prefetch_a = std::is_same_v<P, fp32> && words.row == 1 && !last;
+          Prefetch next_a(words.from(m0, next_k / kDepth), m1 - m0, prefetch_a ? next_count : 0, calls);
+          auto prefetch = [&] {
+            next_b();
+            next_a();
+          };
+
           with_packs_for(columns, [&](auto packs) {
             const bool as_it_lies =
                 std::is_same_v<P, fp32> && panel.row == 1 && columns == packs * W && !collides(panel.column);
@@ -215,7 +260,7 @@ void product(float* c, View a, View b, const float* bias, float* column_sums, si
               const bool more = add || k_begin + k > 0;
               const View from = more ? View{to, N, 1} : View{bias ? bias + n : nullptr, 0, 1};
               tile<P, packs>(to, N, from, words.from(m, k / kDepth), rows_of_b, std::min(kRows, m1 - m), columns,
-                             divide_up(k_count, kDepth));
+                             divide_up(k_count, kDepth), prefetch);
             }
           });
         }

@@ -23,12 +23,15 @@ inline constexpr size_t kMicroRows = 4;
 #endif
 inline constexpr size_t kMicroPacks = 3;
 
-// C = from + A B for one tile of MR x NV packs.
+// How many words of k pass between two calls of `meanwhile`.
+inline constexpr size_t kMeanwhile = 32;
+
+// C = from + A B for one tile of MR x NV packs. Calls meanwhile() now and then, to ask for the memory that is wanted next.
 //   A (MR,K): word (r, k) at a[offset(r, k)]   B (K, NV packs): row k at b + k * b_row
 //   C: row r at c + r * c_row                  from: row r at from + r * from_row; may be c itself, or null for 0
-template <class P, int MR, int NV, class Offset>
+template <class P, int MR, int NV, class Offset, class Meanwhile>
 inline void micro_kernel(float* c, size_t c_row, const float* from, size_t from_row, const float* a, Offset offset,
-                         const float* b, size_t b_row, size_t K) {
+                         const float* b, size_t b_row, size_t K, Meanwhile meanwhile) {
   constexpr size_t W = num::kPackWidth;
   // The tile is wanted when k has run, and lies in as many pages as it has rows: ask for it now.
 #pragma GCC unroll 16
@@ -41,15 +44,19 @@ inline void micro_kernel(float* c, size_t c_row, const float* from, size_t from_
   for (int r = 0; r < MR; r++)
 #pragma GCC unroll 4
     for (int v = 0; v < NV; v++) sum[r][v] = Pack(0);
-  for (size_t k = 0; k < K; k++) {
-    Pack row[NV];
+  for (size_t begin = 0; begin < K; begin += kMeanwhile) {
+    meanwhile();
+    const size_t end = K - begin < kMeanwhile ? K : begin + kMeanwhile;
+    for (size_t k = begin; k < end; k++) {
+      Pack row[NV];
 #pragma GCC unroll 4
-    for (int v = 0; v < NV; v++) row[v] = Pack::load(b + k * b_row + v * W);
+      for (int v = 0; v < NV; v++) row[v] = Pack::load(b + k * b_row + v * W);
 #pragma GCC unroll 16
-    for (int r = 0; r < MR; r++) {
-      const Pack broadcast = Pack::every_lane(a + offset(r, k));
+      for (int r = 0; r < MR; r++) {
+        const Pack broadcast = Pack::every_lane(a + offset(r, k));
 #pragma GCC unroll 4
-      for (int v = 0; v < NV; v++) sum[r][v] = Operand<P>::multiply_add(broadcast, row[v], sum[r][v]);
+        for (int v = 0; v < NV; v++) sum[r][v] = Operand<P>::multiply_add(broadcast, row[v], sum[r][v]);
+      }
     }
   }
 #pragma GCC unroll 16
