@@ -8,6 +8,7 @@ export OMP_WAIT_POLICY=passive  # several runs may share a core
 build=$(cd "${BUILD:=build}" && pwd) || exit 2
 softmax=$build/softmax ssmax=$build/ssmax
 . tests/checks.sh
+tests=$PWD/tests
 mkdir "$temp/a folder" && cd "$temp/a folder" || exit 2  # every file of a run lies here; what the checks need, in $temp
 
 # run COMMAND...: its output goes to $temp/out and $temp/err, its exit code to $status
@@ -217,6 +218,21 @@ here=$PWD
 (cd / && "$softmax/train" --preset tiny --data "$here/data" --out "$here/elsewhere" --steps 20 > /dev/null)
 check "another folder gives the same bits" same_run base elsewhere
 
+train softmax rope 20 --position rope
+# What the run of each name came to. Programs for x86-64-v3 do so on every machine, from either compiler; a change that is
+# meant to change these bits replaces tests/golden/portable_runs.txt by what this prints.
+portable_bits() {
+  echo "text.txt $(cksum < text.txt)" > "$temp/bits"
+  for each in base rope ssmax; do
+    sed -n "s/\(.*\)  model.safetensors/$each \1/p" "$(newest "$each")/SHA256SUMS"
+  done >> "$temp/bits"
+  cat "$temp/bits"
+  cmp "$temp/bits" "$tests/golden/portable_runs.txt"
+}
+if grep -q '"simd":"AVX2+FMA"' base/metrics.jsonl; then
+  check "programs for x86-64-v3 give the bits that are kept in tests/golden" portable_bits
+fi
+
 cp -r base resumed && rm -r resumed/checkpoints/step-00000020
 printf '{"event":"step","step":21,"tok' >> resumed/metrics.jsonl
 run "$softmax/train" --out resumed --resume
@@ -330,7 +346,6 @@ done
 evaluate ssmax --checkpoint ssmax --data data
 check "evaluate reads the learned scalars of ssmax" ended 0 "$(final_loss ssmax) nats per token"
 
-train softmax rope 20 --position rope
 evaluate softmax --checkpoint rope --data data
 check "evaluate knows RoPE" ended 0 "$(final_loss rope) nats per token"
 evaluate softmax --checkpoint rope --data data --seq-len 100 --by-position
