@@ -38,13 +38,14 @@ constexpr size_t W = num::kPackWidth;
 
 // One head of one sequence.
 struct Head {
-  size_t b, h, T, C, HS, HSP;  // HSP: HS padded to whole packs
-  const float* q;              // query t is at q + t * 3 * C, k and v lie C and 2 C beyond
-  float slope;                 // ALiBi's
-  float inverse_root;          // 1 / sqrt(HS)
+  size_t index, b, h, T, C, HS, HSP;  // index: b NH + h; HSP: HS padded to whole packs
+  const float* q;                     // query t is at q + t * 3 * C, k and v lie C and 2 C beyond
+  float slope;                        // ALiBi's
+  float inverse_root;                 // 1 / sqrt(HS)
 
   Head(size_t index, const float* qkv, const float* slopes, size_t T, size_t C, size_t NH)
-      : b(index / NH),
+      : index(index),
+        b(index / NH),
         h(index % NH),
         T(T),
         C(C),
@@ -53,6 +54,9 @@ struct Head {
         q(qkv + b * T * 3 * C + h * HS),
         slope(slopes ? slopes[h] : 0),
         inverse_root(1 / __builtin_sqrtf(float(HS))) {}
+
+  // Where query t is in out and dout.
+  size_t at(size_t t) const { return (b * T + t) * C + h * HS; }
 };
 
 // What one thread works in; attention_scratch_floats is its size. Rounded up: keys to kStep, HS to packs.
@@ -64,6 +68,8 @@ struct Scratch {
   float *q_columns, *dout_columns;  // (HS, kQueries) q / sqrt(HS); dout
   float *q_rows, *dout_rows;        // (kQueries, HS) the same
   float* sums;                      // (kQueries, HS) the output or dq
+
+  Ahead ahead;
 
   Scratch(size_t T, size_t HS) {
     const size_t keys = round_up(T, kStep), HSP = padded(HS);
@@ -79,6 +85,8 @@ struct Scratch {
 // A block of queries, and some of the keys it sees.
 struct Block {
   size_t i0, queries;
+  size_t next;  // queries of the next block of this part, 0 after the last one
+  bool first;   // of this part
   size_t lanes() const { return round_up(queries, kStep); }
 };
 struct Chunk {
@@ -93,9 +101,9 @@ void for_each_chunk(const Block& block, F&& f) {
 }
 
 // z (chunk, kQueries): z_j = <q, k_j> / sqrt(HS) - slope (t - j)
-void compute_scores(float* z, const Scratch& s, const Head& head, const Block& block, const Chunk& chunk) {
+void compute_scores(float* z, Scratch& s, const Head& head, const Block& block, const Chunk& chunk) {
   product(z + chunk.first, kQueries, s.k + chunk.j0 * head.HSP, head.HSP, s.q_columns + chunk.first, kQueries,
-          chunk.keys, block.lanes() - chunk.first, head.HS, false);
+          chunk.keys, block.lanes() - chunk.first, head.HS, false, s.ahead);
   if (head.slope == 0) return;
   for (size_t i = chunk.first; i < block.lanes(); i += W) {
     const Pack t = Pack::iota() + Pack(float(block.i0 + i));
@@ -113,34 +121,34 @@ inline Pack select(Everyone, Pack a, Pack) { return a; }  // beside num::select 
 
 // Row and Back consist of packs alone: both are arrays of words.
 template <class State>
-constexpr size_t words = sizeof(State) / sizeof(Pack);
+constexpr size_t kWords = sizeof(State) / sizeof(Pack);
+
+template <class State>
+Pack& word(State& state, size_t w) {
+  static_assert(sizeof(State) % sizeof(Pack) == 0);
+  return reinterpret_cast<Pack*>(&state)[w];
+}
 
 template <class Mask, class State>
-State select_words(Mask mask, const State& a, const State& b) {
-  static_assert(sizeof(State) % sizeof(Pack) == 0);
-  State result;
-  for (size_t w = 0; w < words<State>; w++)
-    reinterpret_cast<Pack*>(&result)[w] =
-        select(mask, reinterpret_cast<const Pack*>(&a)[w], reinterpret_cast<const Pack*>(&b)[w]);
-  return result;
+State select_words(Mask mask, State a, State b) {
+  for (size_t w = 0; w < kWords<State>; w++) word(a, w) = select(mask, word(a, w), word(b, w));
+  return a;
 }
 
 // Calls f(key of the chunk, j, mask of the lanes that see it) for the pack of queries t0 .. t0 + W - 1.
 template <class F>
 inline void sweep_keys(const Chunk& chunk, size_t t0, F&& f) {
   const size_t seen = std::min(chunk.keys, t0 + 1 - chunk.j0);
-  for (size_t key = 0; key < seen; key++) f(key, Pack(float(chunk.j0 + key)), Everyone());
+  Pack j(float(chunk.j0));
+  for (size_t key = 0; key < seen; key++, j += Pack(1)) f(key, j, Everyone());
   const Pack t = Pack::iota() + Pack(float(t0));
-  for (size_t key = seen; key < chunk.keys; key++) {
-    const Pack j(float(chunk.j0 + key));
-    f(key, j, t >= j);
-  }
+  for (size_t key = seen; key < chunk.keys; key++, j += Pack(1)) f(key, j, t >= j);
 }
 
 // Word w of the rows of queries t0 .. t0 + W - 1; each word is contiguous over the queries of a head.
 template <class N>
-size_t row_offset(size_t head, size_t T, size_t t0, size_t w) {
-  return (head * kRowWords<N> + w) * round_up(T, kStep) + t0;
+size_t row_offset(const Head& head, size_t t0, size_t w) {
+  return (head.index * kRowWords<N> + w) * round_up(head.T, kStep) + t0;
 }
 
 // Learned scalars of one head, the same in every lane.
@@ -155,15 +163,13 @@ struct Theta {
 Pack keys_seen(size_t t0) { return Pack::iota() + Pack(float(t0 + 1)); }
 
 template <class N>
-void forward_block(float* out, float* rows, const Head& head, size_t NH, const Theta<N>& theta, const Block& block,
-                   const Scratch& s) {
+void forward_block(float* out, float* rows, const Head& head, const Theta<N>& theta, const Block& block, Scratch& s) {
   using Row = typename N::template Row<Pack>;
   Row row[kPacks];
   for (size_t i = 0; i < block.lanes(); i += W)
     row[i / W] = N::template begin<Pack>(keys_seen(block.i0 + i), theta.lanes);
   load_queries(s.q_columns, nullptr, head.q + block.i0 * 3 * head.C, 3 * head.C, head.inverse_root, block.queries,
                head.HS);
-  std::fill_n(s.sums, block.lanes() * head.HSP, 0.0f);
 
   for_each_pass<N::passes>([&](auto pass) {
     constexpr bool last = pass == N::passes - 1;
@@ -190,7 +196,7 @@ void forward_block(float* out, float* rows, const Head& head, size_t NH, const T
       if constexpr (last)
         product_transposed(s.sums + chunk.first * head.HSP, head.HSP, z + chunk.first, kQueries,
                            s.v + chunk.j0 * head.HSP, head.HSP, block.lanes() - chunk.first, head.HSP, chunk.keys,
-                           true);
+                           chunk.j0 > 0, s.ahead);
     });
     for (size_t i = 0; i < block.lanes(); i += W) N::end(row[i / W], pass);
   });
@@ -198,22 +204,24 @@ void forward_block(float* out, float* rows, const Head& head, size_t NH, const T
   float scale[kQueries];
   for (size_t i = 0; i < block.lanes(); i += W) {
     N::scale(row[i / W]).store(scale + i);
-    for (size_t w = 0; w < words<Row>; w++)
-      reinterpret_cast<Pack*>(&row[i / W])[w].store(rows +
-                                                    row_offset<N>(head.b * NH + head.h, head.T, block.i0 + i, w));
+    for (size_t w = 0; w < kWords<Row>; w++) word(row[i / W], w).store(rows + row_offset<N>(head, block.i0 + i, w));
   }
-  store_rows(out + (head.b * head.T + block.i0) * head.C + head.h * head.HS, head.C, s.sums, scale, block.queries,
-             head.HS);
+  store_rows(out + head.at(block.i0), head.C, s.sums, scale, block.queries, head.HS);
 }
 
-// Adds the block's part to dk, dv and dscalars (params).
+// Adds the block's part to dk, dv and dscalars (params); what no earlier block of the part saw of dk and dv is overwritten.
 template <class N>
 void backward_block(float* dq, float* dk, float* dv, double* dscalars, const float* dout, const float* out,
-                    const float* rows, const Head& head, size_t NH, const Block& block, const Scratch& s) {
+                    const float* rows, const Head& head, const Block& block, Scratch& s) {
   using Row = typename N::template Row<Pack>;
   using Back = typename N::template Back<Pack>;
   constexpr bool one_pass = N::back_passes == 1;
-  const size_t HSP = head.HSP, from = (head.b * head.T + block.i0) * head.C + head.h * head.HS;
+  const size_t HSP = head.HSP, from = head.at(block.i0);
+
+  if (block.next > 0) {
+    const size_t next = head.at(block.i0 + kQueries);
+    for (const float* array : {out, dout}) s.ahead.add(array + next, head.C, block.next, head.HS);
+  }
 
   // dot = <dout, out>. Queries beyond T have dout = 0 and so leave no trace.
   float dot[kQueries] = {};
@@ -221,14 +229,12 @@ void backward_block(float* dq, float* dk, float* dv, double* dscalars, const flo
   load_queries(s.dout_columns, s.dout_rows, dout + from, head.C, 1, block.queries, head.HS);
   load_queries(s.q_columns, s.q_rows, head.q + block.i0 * 3 * head.C, 3 * head.C, head.inverse_root, block.queries,
                head.HS);
-  std::fill_n(s.sums, block.lanes() * HSP, 0.0f);
 
   Row row[kPacks];
   Back back[kPacks];
   for (size_t i = 0; i < block.lanes(); i += W) {
-    for (size_t w = 0; w < words<Row>; w++)
-      reinterpret_cast<Pack*>(&row[i / W])[w] =
-          Pack::load(rows + row_offset<N>(head.b * NH + head.h, head.T, block.i0 + i, w));
+    for (size_t w = 0; w < kWords<Row>; w++)
+      word(row[i / W], w) = Pack::load(rows + row_offset<N>(head, block.i0 + i, w));
     back[i / W] = N::back_begin(row[i / W], Pack::load(dot + i));
   }
 
@@ -236,6 +242,7 @@ void backward_block(float* dq, float* dk, float* dv, double* dscalars, const flo
     constexpr bool last = pass == N::back_passes - 1;
     for_each_chunk(block, [&](const Chunk& chunk) {
       const size_t lanes = block.lanes() - chunk.first;
+      const bool seen_before = chunk.j0 < block.i0 && !block.first;  // by a block of this part
       float* z = s.scores + (one_pass ? 0 : chunk.j0 * kQueries);
       float* g = s.gradients + (one_pass ? 0 : chunk.j0 * kQueries);
       float* weights = one_pass ? z : s.weights;
@@ -244,7 +251,7 @@ void backward_block(float* dq, float* dk, float* dv, double* dscalars, const flo
       if constexpr (pass == 0) {
         // 3. g_j = <dout, v_j>
         product(g + chunk.first, kQueries, v, HSP, s.dout_columns + chunk.first, kQueries, chunk.keys, lanes, head.HS,
-                false);
+                false, s.ahead);
         // 1. the scores again
         compute_scores(z, s, head, block, chunk);
       }
@@ -268,14 +275,14 @@ void backward_block(float* dq, float* dk, float* dv, double* dscalars, const flo
       // 3. dv_j += sum_i a_ij dout_i
       if constexpr (pass == 0)
         product(dv + chunk.j0 * HSP, HSP, weights + chunk.first, kQueries, s.dout_rows + chunk.first * HSP, HSP,
-                chunk.keys, HSP, lanes, true);
+                chunk.keys, HSP, lanes, seen_before, s.ahead);
 
       // 1. dk_j += sum_i dz_ij q_i / sqrt(HS),  dq_i sqrt(HS) = sum_j dz_ij k_j
       if constexpr (last) {
         product(dk + chunk.j0 * HSP, HSP, g + chunk.first, kQueries, s.q_rows + chunk.first * HSP, HSP, chunk.keys, HSP,
-                lanes, true);
+                lanes, seen_before, s.ahead);
         product_transposed(s.sums + chunk.first * HSP, HSP, g + chunk.first, kQueries, k, HSP, lanes, HSP, chunk.keys,
-                           true);
+                           chunk.j0 > 0, s.ahead);
       }
     });
   });
@@ -291,11 +298,24 @@ void backward_block(float* dq, float* dk, float* dv, double* dscalars, const flo
   store_rows(dq + block.i0 * 3 * head.C, 3 * head.C, s.sums, scale, block.queries, head.HS);
 }
 
-// Calls f(block) for the blocks of queries of a part.
+// Calls f(block) for the blocks of queries of a part, when the keys and values that the block sees are in s; q, k and v
+// of the next block are on their way then.
 template <class F>
-void for_each_block(const Split& split, size_t part, F&& f) {
-  for (size_t i0 = split.begin[part]; i0 < split.begin[part + 1]; i0 += kQueries)
-    f(Block{i0, std::min(kQueries, split.begin[part + 1] - i0)});
+void for_each_block(const Head& head, const Split& split, size_t part, Scratch& s, F&& f) {
+  const size_t stride = 3 * head.C;
+  size_t loaded = 0;
+  for (size_t i0 = split.begin[part]; i0 < split.begin[part + 1]; i0 += kQueries) {
+    const size_t end = std::min(i0 + kQueries, split.begin[part + 1]);
+    const size_t next = std::min(kQueries, split.begin[part + 1] - end);
+    for (size_t i : {1, 2})
+      copy_rows((i == 1 ? s.k : s.v) + loaded * head.HSP, head.q + loaded * stride + i * head.C, stride, end - loaded,
+                head.HS);
+    s.ahead.clear();
+    if (next > 0)
+      for (size_t i : {0, 1, 2}) s.ahead.add(head.q + end * stride + i * head.C, stride, next, head.HS);
+    f(Block{i0, end - i0, next, loaded == 0});
+    loaded = end;
+  }
 }
 
 }  // namespace
@@ -308,10 +328,9 @@ void attention_forward(float* out, float* rows, const float* qkv, const float* t
     const size_t part = job % split.parts;
     const Head head(job / split.parts, qkv, slopes, T, C, NH);
     const Theta<N> scalars(theta, head.h, NH);
-    const Scratch s(T, head.HS);
-    copy_rows(s.k, head.q + C, 3 * C, split.begin[part + 1], head.HS);
-    copy_rows(s.v, head.q + 2 * C, 3 * C, split.begin[part + 1], head.HS);
-    for_each_block(split, part, [&](const Block& block) { forward_block<N>(out, rows, head, NH, scalars, block, s); });
+    Scratch s(T, head.HS);
+    for_each_block(head, split, part, s,
+                   [&](const Block& block) { forward_block<N>(out, rows, head, scalars, block, s); });
   });
 }
 
@@ -321,58 +340,27 @@ void attention_backward(float* dqkv, float* dtheta, const float* dout, const flo
                         size_t NH) {
   (void)theta;  // what the backward needs of it is in rows
   const Split split(B, T, NH);
-  const size_t HS = C / NH, HSP = padded(HS), all_rows = split.rows_before[split.parts];
+  const size_t HS = C / NH, own = attention_scratch_floats(T, HS);
+  float* partials = scratch(own + attention_partial_floats(B, T, NH, HS)) + own;  // behind what this thread's jobs use
   std::vector<double> dscalars(B * NH * split.parts * N::params);
-  // Behind this thread's own scratch memory, for each head and part: dk and dv (keys of the part, HSP).
-  const size_t own = attention_scratch_floats(T, HS);
-  float* partials = scratch(own + attention_partial_floats(B, T, NH, HS)) + own;
-  auto partial = [&](size_t head, size_t part) {
-    return partials + (head * all_rows + split.rows_before[part]) * 2 * HSP;
-  };
 
   parallel_jobs(B * NH * split.parts, [&](size_t job) {
-    const size_t part = job % split.parts, keys = split.begin[part + 1], size = round_up(keys, kStep) * HSP;
+    const size_t part = job % split.parts;
     const Head head(job / split.parts, qkv, slopes, T, C, NH);
-    const Scratch s(T, HS);
+    Scratch s(T, HS);
     float* dq = dqkv + (head.q - qkv);
-    float* dk = split.parts == 1 ? s.dk : partial(job / split.parts, part);
-    float* dv = split.parts == 1 ? s.dv : dk + size;
-    copy_rows(s.k, head.q + C, 3 * C, keys, HS);
-    copy_rows(s.v, head.q + 2 * C, 3 * C, keys, HS);
-    std::fill_n(dk, size, 0.0f);
-    std::fill_n(dv, size, 0.0f);
-    for_each_block(split, part, [&](const Block& block) {
-      backward_block<N>(dq, dk, dv, dscalars.data() + job * N::params, dout, out, rows, head, NH, block, s);
+    float* dk = split.parts == 1 ? s.dk : partials + split.dk_offset(head.index, part, head.HSP);
+    float* dv = split.parts == 1 ? s.dv : partials + split.dv_offset(head.index, part, head.HSP);
+    for_each_block(head, split, part, s, [&](const Block& block) {
+      backward_block<N>(dq, dk, dv, dscalars.data() + job * N::params, dout, out, rows, head, block, s);
     });
     if (split.parts > 1) return;
     for (size_t t = 0; t < T; t++) {
-      std::copy_n(dk + t * HSP, HS, dq + t * 3 * C + C);
-      std::copy_n(dv + t * HSP, HS, dq + t * 3 * C + 2 * C);
+      std::copy_n(dk + t * head.HSP, HS, dq + t * 3 * C + C);
+      std::copy_n(dv + t * head.HSP, HS, dq + t * 3 * C + 2 * C);
     }
   });
-
-  // The parts of dk and dv, added in order: a part has those keys that its queries see.
-  if (split.parts > 1) {
-    const size_t chunks = divide_up(T, kKeys);
-    parallel_jobs(B * NH * chunks, [&](size_t job) {
-      const size_t index = job / chunks, j0 = job % chunks * kKeys;
-      const Head head(index, qkv, slopes, T, C, NH);
-      for (size_t j = j0; j < std::min(T, j0 + kKeys); j++) {
-        float* dk = dqkv + (head.q - qkv) + j * 3 * C + C;
-        float* dv = dk + C;
-        size_t part = 0;
-        while (split.begin[part + 1] <= j) part++;
-        for (const size_t first = part; part < split.parts; part++) {
-          const float* more_dk = partial(index, part) + j * HSP;
-          const float* more_dv = more_dk + round_up(split.begin[part + 1], kStep) * HSP;
-          for (size_t d = 0; d < HS; d++) {
-            dk[d] = (part == first ? 0 : dk[d]) + more_dk[d];
-            dv[d] = (part == first ? 0 : dv[d]) + more_dv[d];
-          }
-        }
-      }
-    });
-  }
+  if (split.parts > 1) add_parts(dqkv, partials, split, B, T, C, NH);
 
   for (int i = 0; i < N::params; i++)
     for (size_t h = 0; h < NH; h++) {

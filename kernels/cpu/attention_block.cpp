@@ -53,11 +53,13 @@ inline void tile(float* c, size_t c_row, const float* a, size_t a_row, const flo
 
 template <bool transposed>
 inline void multiply(float* c, size_t c_row, const float* a, size_t a_row, const float* b, size_t b_row, size_t M,
-                     size_t N, size_t K, bool add) {
+                     size_t N, size_t K, bool add, Ahead& ahead) {
   size_t n = 0;
   auto columns = [&]<int packs>(std::integral_constant<int, packs>) {
-    for (size_t m = 0; m < M; m += kRows)
+    for (size_t m = 0; m < M; m += kRows) {
+      ahead.fetch();
       tile<transposed, packs>(c + m * c_row + n, c_row, a + m * (transposed ? 1 : a_row), a_row, b + n, b_row, K, add);
+    }
     n += packs * W;
   };
   if (N / W % 2 == 1 && N > W) columns(std::integral_constant<int, 3>());
@@ -89,13 +91,13 @@ inline void transpose(Pack (&rows)[W]) {
 }  // namespace
 
 void product(float* c, size_t c_row, const float* a, size_t a_row, const float* b, size_t b_row, size_t M, size_t N,
-             size_t K, bool add) {
-  multiply<false>(c, c_row, a, a_row, b, b_row, M, N, K, add);
+             size_t K, bool add, Ahead& ahead) {
+  multiply<false>(c, c_row, a, a_row, b, b_row, M, N, K, add, ahead);
 }
 
 void product_transposed(float* c, size_t c_row, const float* a, size_t a_row, const float* b, size_t b_row, size_t M,
-                        size_t N, size_t K, bool add) {
-  multiply<true>(c, c_row, a, a_row, b, b_row, M, N, K, add);
+                        size_t N, size_t K, bool add, Ahead& ahead) {
+  multiply<true>(c, c_row, a, a_row, b, b_row, M, N, K, add, ahead);
 }
 
 void copy_rows(float* to, const float* from, size_t stride, size_t n, size_t HS) {
@@ -158,6 +160,25 @@ Split::Split(size_t B, size_t T, size_t NH) : begin(), rows_before() {
     begin[p] = std::min(T, std::min(size_t(std::lround(equal)), blocks - (parts - p)) * kQueries);
     rows_before[p] = rows_before[p - 1] + round_up(begin[p], kStep);
   }
+}
+
+void add_parts(float* dqkv, const float* partials, const Split& split, size_t B, size_t T, size_t C, size_t NH) {
+  const size_t HS = C / NH, HSP = padded(HS);
+  parallel_blocks(B * NH * T, kKeys, [&](size_t begin, size_t end) {
+    for (size_t row = begin; row < end; row++) {
+      const size_t head = row / T, b = head / NH, h = head % NH, t = row % T;
+      float* dk = dqkv + (b * T + t) * 3 * C + C + h * HS;
+      float* dv = dk + C;
+      size_t part = 0;
+      while (split.begin[part + 1] <= t) part++;  // the parts before see none of key t
+      for (size_t p = part; p < split.parts; p++) {
+        const float* more_dk = partials + split.dk_offset(head, p, HSP) + t * HSP;
+        const float* more_dv = partials + split.dv_offset(head, p, HSP) + t * HSP;
+        for (size_t d = 0; d < HS; d++) dk[d] = p == part ? more_dk[d] : dk[d] + more_dk[d];
+        for (size_t d = 0; d < HS; d++) dv[d] = p == part ? more_dv[d] : dv[d] + more_dv[d];
+      }
+    }
+  });
 }
 
 size_t attention_row_floats(size_t words, size_t B, size_t T, size_t NH) { return B * NH * words * round_up(T, kStep); }

@@ -1,6 +1,6 @@
 // Pack: as many floats as fit one SIMD register, with the arithmetic of a single number. Written in the vector
-// extensions of GCC and Clang; an instruction set is named only for what those lack (fused multiply-add, square root)
-// or what g++ 12 makes three instructions of (masks of AVX-512, the larger and the smaller of two).
+// extensions of GCC and Clang; only fused multiply-add, minimum, maximum and square root, which those lack, name an
+// instruction set.
 #pragma once
 
 #include <cstddef>
@@ -114,6 +114,26 @@ inline Pack sqrt(Pack x) {
 #else
   for (int lane = 0; lane < kPackWidth; lane++) x.v[lane] = __builtin_sqrtf(x.v[lane]);
   return x;
+#endif
+}
+
+// One instruction each; b where it is the smaller or larger, else a, so a where either is NaN.
+inline Pack min(Pack a, Pack b) {
+#if defined(__AVX512F__)
+  return Pack::Floats(_mm512_maskz_min_ps(__mmask16(-1), b.v, a.v));
+#elif defined(__AVX__)
+  return Pack::Floats(_mm256_min_ps(b.v, a.v));
+#else
+  return select(b < a, b, a);
+#endif
+}
+inline Pack max(Pack a, Pack b) {
+#if defined(__AVX512F__)
+  return Pack::Floats(_mm512_maskz_max_ps(__mmask16(-1), b.v, a.v));
+#elif defined(__AVX__)
+  return Pack::Floats(_mm256_max_ps(b.v, a.v));
+#else
+  return select(b > a, b, a);
 #endif
 }
 

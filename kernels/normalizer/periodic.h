@@ -136,14 +136,20 @@ struct Siren : WithEps {
   template <class V>
   static HD V value(V z) {
     V sine = num::sin(z);
-    return (V(1) + sine) / (V(2) * num::max(V(1) - sine, V(1e-3f)));
+    return (V(1) + sine) * V(0.5f) * inverse_gap(V(1) - sine);
   }
   // cos z / (1 - sin z)^2; where the clamp holds only the numerator moves.
   template <class V>
   static HD V slope(V z) {
-    V gap = V(1) - num::sin(z);
-    V free = V(1) / (gap * gap), clamped = V(0.5f / 1e-3f);
-    return num::cos(z) * num::select(gap > V(1e-3f), free, clamped);
+    V gap = V(1) - num::sin(z), inverse = inverse_gap(gap);
+    V clamped = V(0.5f / 1e-3f);
+    return num::cos(z) * num::select(gap > V(1e-3f), inverse * inverse, clamped);
+  }
+
+ private:
+  template <class V>
+  static HD V inverse_gap(V gap) {
+    return V(1) / num::max(gap, V(1e-3f));
   }
 };
 
@@ -151,7 +157,7 @@ struct ExpSin {
   static constexpr float eps = 0;
   template <class V>
   static HD V value(V z) {
-    return num::exp(num::sin(z));
+    return num::exp_unit(num::sin(z));
   }
   template <class V>
   static HD V slope(V z) {

@@ -41,7 +41,7 @@ struct PreNorm : Normalizer {
       V d = z - row.shift;
       row.count += V(1);
       row.sum += d;
-      row.squares += d * d;
+      row.squares = num::fma(d, d, row.squares);
       return z;
     } else {
       return Inner::add(row.inner, (z - row.mean) * row.r, j, Pass<pass - 1>());
@@ -90,11 +90,11 @@ struct PreNorm : Normalizer {
       V du = Inner::back_add(row.inner, back.inner, u, j, g, pass);
       if constexpr (pass == Inner::back_passes - 1) {
         back.sum += du;
-        back.dot_u += du * u;
+        back.dot_u = num::fma(du, u, back.dot_u);
       }
       return du;
     } else {
-      return row.r * (g - back.sum * row.over_n - u * back.dot_u * row.over_n_less_1);
+      return row.r * num::fma(-u, back.dot_u * row.over_n_less_1, g - back.sum * row.over_n);
     }
   }
   template <class V>

@@ -50,10 +50,12 @@ struct SelfAdjust : Normalizer {
   template <class V>
   static HD V add(Row<V>& row, V z, V j, auto pass) {
     if constexpr (pass == 0) {
-      row.argmax = num::select(z > row.max, j, row.argmax);
+      if constexpr (kUsesRange) row.argmax = num::select(z > row.max, j, row.argmax);
       row.max = num::max(row.max, z);
-      row.argmin = num::select(z < row.min, j, row.argmin);
-      row.min = num::min(row.min, z);
+      if constexpr (kUsesMin) {
+        row.argmin = num::select(z < row.min, j, row.argmin);
+        row.min = num::min(row.min, z);
+      }
       return z;
     } else {
       V e = num::exp(z - row.max);
@@ -111,7 +113,7 @@ struct SelfAdjust : Normalizer {
       g += num::select(j == row.argmin, at_min, V(0));
       if constexpr (!kUsesRange) return g;
       g -= num::select(j == row.argmax, back.dot, V(0));
-      return g / row.d;
+      return g * (V(1) / row.d);  // the compiler divides once per row
     }
   }
   template <class V>
