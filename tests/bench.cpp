@@ -50,7 +50,8 @@ int run(int argc, char** argv) {
   BenchOptions options;
   options.precisions = {"fp32", "bf16"};
   std::vector<std::string> only = group_names();
-  std::string out = "build/bench.jsonl", check, baseline = "tests/bench_baseline.json";
+  std::vector<std::string> check;
+  std::string out = "build/bench.jsonl", baseline = "tests/bench_baseline.json";
   int threads = 0, rounds = 0;
   double seconds = options.patience.seconds;
   bool quick = false, smoke = false, write = false;
@@ -68,16 +69,17 @@ int run(int argc, char** argv) {
   line.add("smoke", smoke, "tiny shapes, once: tests that bench works, and measures nothing");
   line.add("threads", threads, "CPU threads, 0 to choose", between(0, kMostThreads));
   line.add("out", out, "file for the results, one JSON object a line", not_empty());
-  line.add("check", check, "compare the results in FILE with the baseline, and measure nothing").default_text("");
+  line.add("check", check, "compare the results in these files with the baseline, and measure nothing");
   line.add("baseline", baseline, "file of the baseline", not_empty());
   line.add("write-baseline", write, "with --check: make the results the baseline");
   line.parse(argc, argv);
   if (!check.empty() && write) return write_baseline(check, baseline), 0;
   if (!check.empty()) return check_against_baseline(check, baseline);
-  if (write) throw Error("--write-baseline is given without --check FILE; it needs results to write");
+  if (write) throw Error("--write-baseline is given without --check; it needs results to write");
 
   options.extent = smoke ? Extent::kSmoke : quick ? Extent::kQuick : Extent::kFull;
   if (options.normalizers == std::vector<std::string>{"all"}) options.normalizers = every_normalizer;
+  if (quick && !line.given("only")) std::erase(only, "scaling");
   check_words("only", only, group_names());
   check_words("normalizers", options.normalizers, every_normalizer);
   check_words("precisions", options.precisions, {"fp32", "bf16"});

@@ -1,5 +1,6 @@
 #include "tests/bench_check.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <map>
@@ -82,6 +83,31 @@ std::vector<Ratio> ratios_of(const Results& results) {
   return ratios;
 }
 
+// The best or the worst of each ratio, and the machine, which is the same in all.
+struct Summary {
+  ordered_json machine;
+  std::vector<Ratio> ratios;
+};
+
+Summary summarize(const std::vector<std::string>& paths, bool best) {
+  Summary summary;
+  for (const std::string& path : paths) {
+    const Results results = read_results(path);
+    if (path == paths[0]) summary.machine = results.machine;
+    if (summary.machine != results.machine) throw Error("'" + path + "' is of another machine than '" + paths[0] + "'");
+    for (const Ratio& ratio : ratios_of(results)) {
+      auto same = std::find_if(summary.ratios.begin(), summary.ratios.end(),
+                               [&](const Ratio& other) { return other.name == ratio.name; });
+      if (same == summary.ratios.end())
+        summary.ratios.push_back(ratio);
+      else
+        same->value =
+            best == ratio.higher_is_better ? std::max(same->value, ratio.value) : std::min(same->value, ratio.value);
+    }
+  }
+  return summary;
+}
+
 ordered_json read_baseline(const std::string& path) {
   std::ifstream file(path);
   if (!file) throw Error("the baseline '" + path + "' cannot be read; --write-baseline makes it");
@@ -94,13 +120,13 @@ ordered_json read_baseline(const std::string& path) {
 
 }  // namespace
 
-int check_against_baseline(const std::string& results_path, const std::string& baseline_path) {
-  const Results results = read_results(results_path);
+int check_against_baseline(const std::vector<std::string>& paths, const std::string& baseline_path) {
+  const Summary results = summarize(paths, true);
   const ordered_json baseline = read_baseline(baseline_path);
   const double tolerance = baseline["tolerance"];
   const bool same_machine = results.machine == baseline["machine"];
   std::map<std::string, double> now;
-  for (const Ratio& ratio : ratios_of(results)) now[ratio.name] = ratio.value;
+  for (const Ratio& ratio : results.ratios) now[ratio.name] = ratio.value;
 
   std::vector<std::string> regressions;
   Table table({62, 10, 8, 9}, 1);
@@ -129,8 +155,8 @@ int check_against_baseline(const std::string& results_path, const std::string& b
   return regressions.empty() ? 0 : 1;
 }
 
-void write_baseline(const std::string& results_path, const std::string& baseline_path) {
-  const Results results = read_results(results_path);
+void write_baseline(const std::vector<std::string>& paths, const std::string& baseline_path) {
+  const Summary results = summarize(paths, false);
   double tolerance = kDefaultTolerance;
   if (std::ifstream(baseline_path)) tolerance = read_baseline(baseline_path)["tolerance"];
   ordered_json baseline = {
@@ -140,7 +166,7 @@ void write_baseline(const std::string& results_path, const std::string& baseline
       {"machine", results.machine},
       {"tolerance", tolerance},
       {"ratios", ordered_json::object()}};
-  for (const Ratio& ratio : ratios_of(results))
+  for (const Ratio& ratio : results.ratios)
     baseline["ratios"][ratio.name] = {{"better", ratio.higher_is_better ? "higher" : "lower"},
                                       {"value", std::stod(fixed(ratio.value, 3))}};
   std::ofstream file(baseline_path);

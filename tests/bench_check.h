@@ -3,11 +3,14 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
-// Compares the ratios in `results`, a file that bench wrote, with those in `baseline`, on the terminal. Returns the exit
+// Compares the ratios in `results`, files that bench wrote on this machine, with those in `baseline`, on the terminal. The
+// best of several results counts: a neighbour's load lasts for minutes and moves some ratios by a third. Returns the exit
 // code: 1 where one is worse by more than the baseline's tolerance. On another machine than the baseline's it shows them
 // and returns 0. Error where a file cannot be read or lacks a field.
-int check_against_baseline(const std::string& results, const std::string& baseline);
+int check_against_baseline(const std::vector<std::string>& results, const std::string& baseline);
 
-// Overwrites `baseline` with the ratios in `results`; the tolerance stays.
-void write_baseline(const std::string& results, const std::string& baseline);
+// Overwrites `baseline` with the ratios in `results`, the worst of several: what the machine always reaches. The tolerance
+// stays.
+void write_baseline(const std::vector<std::string>& results, const std::string& baseline);

@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <cstdio>
+#include <numeric>
 
 #include "tests/bench.h"
 #include "tests/bench_model.h"
 #include "tests/bench_roof.h"
+#include "train/command_line.h"
 #include "train/memory.h"
 
 namespace {
@@ -12,9 +14,15 @@ const std::vector<std::string> kDefaultNormalizers = {"softmax", "ssmax", "sa_so
 
 std::vector<std::string> normalizers_for(const BenchOptions& options, const ModelShape& shape) {
   if (!options.normalizers.empty()) return options.normalizers;
-  if (shape.name == "gpt2-4x1024" || options.extent == Extent::kSmoke) return {"softmax"};  // a step takes seconds
+  if (shape.name == "gpt2-4x1024" || options.extent != Extent::kFull) return {"softmax"};  // the former takes seconds
   return kDefaultNormalizers;
 }
+
+struct ModelProfile {
+  std::string name, model, precision;
+  size_t B, T;
+  Profile profile;
+};
 
 // The fastest of so many, or of one where an update takes seconds.
 Profile best_profile(BenchModel& model, const std::string& precision, const Timing& step) {
@@ -30,7 +38,7 @@ Profile best_profile(BenchModel& model, const std::string& precision, const Timi
 }
 
 void bench_model(const ModelShape& shape, const BenchOptions& options, Report& report, const Table& table,
-                 std::vector<std::pair<std::string, Profile>>& profiles) {
+                 std::vector<ModelProfile>& profiles) {
   const auto variants = variants_of(normalizers_for(options, shape), options.precisions);
   forget_peak_memory();
   BenchModel model(config_of(shape.preset), shape.B, shape.T, variants);
@@ -69,47 +77,52 @@ void bench_model(const ModelShape& shape, const BenchOptions& options, Report& r
                fixed(record["roof_fraction_with_attention"], 2), i == 0 ? format_bytes(record["peak_bytes"]) : ""});
   }
   for (const std::string& precision : options.precisions)
-    profiles.push_back({shape.name + " " + precision, best_profile(model, precision, timings[2])});
+    profiles.push_back(
+        {shape.name, shape.preset, precision, shape.B, shape.T, best_profile(model, precision, timings[2])});
 }
 
-// One row for each part, one column for each model.
-void show_profiles(const std::vector<std::pair<std::string, Profile>>& profiles, Report& report) {
-  report.section("Parts of an update with softmax, % of its time");
+// One row for each part, one column for each model, with the precisions side by side.
+void show_profiles(const std::vector<ModelProfile>& profiles, const BenchOptions& options, Report& report) {
+  report.section("Parts of an update with softmax, % of its time, in " + list_of(options.precisions, " and "));
   std::vector<int> widths = {20};
-  std::vector<std::string> head = {"part"};
-  std::vector<double> totals, others;
-  for (const auto& [name, profile] : profiles) {
-    widths.push_back(19);
-    head.push_back(name);
-    double total = 0, other = 0;
-    for (size_t part = 0; part < kParts; part++) {
-      total += profile[part];
-      if (part > size_t(Part::kAttention)) other += profile[part];
+  std::vector<std::string> head = {"part"}, others = {"all but the first 3"}, ms = {"ms"};
+  std::vector<std::vector<std::string>> rows;
+  for (size_t part = 0; part < kParts; part++) rows.push_back({part_name(Part(part))});
+  for (const ModelProfile& of : profiles) {
+    const double total = std::accumulate(of.profile.begin(), of.profile.end(), 0.0);
+    double other = total;
+    for (Part part : {Part::kLayers, Part::kHead, Part::kAttention}) other -= of.profile[size_t(part)];
+    auto record = report.record("share");
+    record["model"] = of.model;
+    record["B"] = of.B;
+    record["T"] = of.T;
+    record["normalizer"] = "softmax";
+    record["precision"] = of.precision;
+    record["ms_best"] = total;
+    record["not_product_or_attention"] = other / total;
+    for (size_t part = 0; part < kParts; part++) record["shares"][part_name(Part(part))] = of.profile[part] / total;
+    report.write(record);
+
+    const bool new_column = of.precision == options.precisions[0];
+    auto add = [&](std::vector<std::string>& row, double value, int digits) {
+      std::string text = fixed(value, digits);
+      if (new_column)
+        row.push_back(text);
+      else
+        row.back() += std::string(std::max(1, 8 - int(text.size())), ' ') + text;
+    };
+    if (new_column) {
+      widths.push_back(18);
+      head.push_back(of.name);
     }
-    totals.push_back(total);
-    others.push_back(other);
+    for (size_t part = 0; part < kParts; part++) add(rows[part], 100 * of.profile[part] / total, 1);
+    add(others, 100 * other / total, 1);
+    add(ms, total, total < 1000 ? 1 : 0);
   }
   Table table(widths, 1);
   table.row(head);
-  for (size_t part = 0; part < kParts; part++) {
-    std::vector<std::string> cells = {part_name(Part(part))};
-    for (size_t i = 0; i < profiles.size(); i++) cells.push_back(fixed(100 * profiles[i].second[part] / totals[i], 1));
-    table.row(cells);
-  }
-  std::vector<std::string> rest = {"not the first three"}, ms = {"the update, ms"};
-  for (size_t i = 0; i < profiles.size(); i++) {
-    rest.push_back(fixed(100 * others[i] / totals[i], 1));
-    ms.push_back(fixed(totals[i], totals[i] < 1000 ? 1 : 0));
-    auto record = report.record("share");
-    record["of"] = profiles[i].first;
-    record["normalizer"] = "softmax";
-    record["ms_best"] = totals[i];
-    record["not_product_or_attention"] = others[i] / totals[i];
-    for (size_t part = 0; part < kParts; part++)
-      record["shares"][part_name(Part(part))] = profiles[i].second[part] / totals[i];
-    report.write(record);
-  }
-  table.row(rest);
+  for (const auto& row : rows) table.row(row);
+  table.row(others);
   table.row(ms);
 }
 
@@ -120,7 +133,7 @@ void bench_steps(const BenchOptions& options, Report& report) {
   std::printf("  GFLOP/s and `of roof` count the matrices alone, `+ attn.` also causal attention\n");
   Table table({14, 17, 6, 18, 11, 9, 9, 9, 11}, 3);
   table.row({"model-BxT", "normalizer", "", "ms", "tokens/s", "GFLOP/s", "of roof", "+ attn.", "memory"});
-  std::vector<std::pair<std::string, Profile>> profiles;
+  std::vector<ModelProfile> profiles;
   for (const ModelShape& shape : model_shapes(options.extent)) {
     if (!options.models.empty() &&
         std::find(options.models.begin(), options.models.end(), shape.name) == options.models.end())
@@ -131,5 +144,5 @@ void bench_steps(const BenchOptions& options, Report& report) {
       std::printf("  %s: left out, for the machine has not enough free memory\n", shape.name.c_str());
     }
   }
-  show_profiles(profiles, report);
+  if (!profiles.empty()) show_profiles(profiles, options, report);
 }
