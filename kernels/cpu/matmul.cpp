@@ -236,15 +236,19 @@ void product(float* c, View a, View b, const float* bias, float* column_sums, si
           const View panel = b.from(k_begin + k, n).transposed();  // (column, step)
           if (column_sums && m_begin + m0 == 0) add_columns(column_sums + n, panel, columns, k_count);
 
-          // What is read after this: the next piece, or the panel of the next job. Of A only what lies across.
+          // Meanwhile, what is read after this. Of B: the next piece, or the next job's panel. Of A, where it is read as it
+          // lies: the next piece, if its rows lie side by side; in the last piece this job's share of the next block.
           const bool last = k + kPiece >= steps;
-          const size_t next_k = last ? 0 : k + kPiece, next_n = last && n + kColumns < N ? n + kColumns : n;
-          const size_t next_count = std::min(kPiece, steps - next_k);
+          const size_t next_k = last ? 0 : k + kPiece, next_count = std::min(kPiece, steps - next_k);
           const size_t calls = divide_up(m1 - m0, kRows) * divide_up(k_count, kMeanwhile * kDepth);
+          const size_t next_n = last && n + kColumns < N ? n + kColumns : n;
           Prefetch next_b(b.from(k_begin + next_k, next_n).transposed(), std::min(kColumns, N - next_n), next_count,
                           calls);
-          const bool prefetch_a = std::is_same_v<P, fp32> && words.row == 1 && !last;
-          Prefetch next_a(words.from(m0, next_k / kDepth), m1 - m0, prefetch_a ? next_count : 0, calls);
+          const size_t share = round_up(divide_up(block_m, panels), W);
+          const size_t a0 = last ? std::min(rows, m1 + job % panels * share) : m0;
+          const size_t a1 = last ? std::min({rows, m1 + block_m, a0 + share}) : m1;
+          const bool wanted = std::is_same_v<P, fp32> && (last || words.row == 1);
+          Prefetch next_a(words.from(a0, next_k / kDepth), wanted && a0 < a1 ? a1 - a0 : 0, next_count, calls);
           auto prefetch = [&] {
             next_b();
             next_a();
