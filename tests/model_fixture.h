@@ -110,14 +110,14 @@ struct Gpt {
   float* gradient(const Tensor& tensor) { return gradients.data() + tensor.offset; }
 };
 
-template <class N>
+template <class N, class P = fp32>
 NormalizerEntry normalizer_entry(const char* name) {
   return {name, N::params, int(kRowWords<N>),
           [](Gpt& gpt, const Batch& batch, const int32_t* targets, float scale) {
-            forward<N>(gpt.config, gpt.p, gpt.a, batch.tokens.data(), targets, batch.B, batch.T, scale);
+            forward<N, P>(gpt.config, gpt.p, gpt.a, batch.tokens.data(), targets, batch.B, batch.T, scale);
           },
           [](Gpt& gpt, const Batch& batch) {
-            backward<N>(gpt.config, gpt.p, gpt.dp, gpt.a, batch.tokens.data(), batch.B, batch.T);
+            backward<N, P>(gpt.config, gpt.p, gpt.dp, gpt.a, batch.tokens.data(), batch.B, batch.T);
           }};
 }
 
