@@ -10,7 +10,8 @@
 //   slopes (NH)       ALiBi's, or null
 //
 // Never stores T x T: work proceeds by blocks of queries against all their visible keys. Scratch memory is O(T) per
-// thread, and O(T) per head where there are fewer than 32. The bits do not depend on the number of threads. Source: Vaswani et al. 2017, arXiv 1706.03762, section 3.2; ALiBi: Press et al. 2021, arXiv 2108.12409.
+// thread, and O(T) per head where there are fewer than 32. The bits do not depend on the number of threads.
+// Source: Vaswani et al. 2017, arXiv 1706.03762, section 3.2; ALiBi: Press et al. 2021, arXiv 2108.12409.
 // cost: 2 B T^2 C flop forward (causal half of two products), 5/2 of that backward.
 #pragma once
 

@@ -5,10 +5,10 @@
 //
 //              queries i0 .. i0 + 63 (lanes)
 //            +-------------------------------+
-//   64 keys  |  chunk: all lanes see all     |   Each sweep of the normalizer goes through the chunks in turn; the first
-//            +-------------------------------+   one computes a chunk's scores, the last one uses its weights, all while
-//   64 keys  |  chunk                        |   the chunk is in the L1 cache. Between sweeps the scores are kept
-//            +-------------------------------+   (T x 64 numbers), where there is more than one.
+//   64 keys  |  chunk: all lanes see all     |   Each sweep of the normalizer goes through the chunks in turn; the
+//            +-------------------------------+   first one computes a chunk's scores, the last one uses its weights,
+//   64 keys  |  chunk                        |   all while the chunk is in the L1 cache. Between sweeps, where there
+//            +-------------------------------+   is more than one, the scores are kept (T x 64 numbers).
 //   16 keys  |\      |       |       |       |
 //            +-------+-------+-------+-------+   The diagonal, in steps of 16 keys: the queries left of a step see none
 //   16 keys          |\      |       |       |   of its keys and are left out, those right of it see all, and in the
@@ -209,7 +209,8 @@ void forward_block(float* out, float* rows, const Head& head, const Theta<N>& th
   store_rows(out + head.at(block.i0), head.C, s.sums, scale, block.queries, head.HS);
 }
 
-// Adds the block's part to dk, dv and dscalars (params); what no earlier block of the part saw of dk and dv is overwritten.
+// Adds the block's part to dk, dv and dscalars (params); what no earlier block of the part saw of dk and dv is
+// overwritten.
 template <class N>
 void backward_block(float* dq, float* dk, float* dv, double* dscalars, const float* dout, const float* out,
                     const float* rows, const Head& head, const Block& block, Scratch& s) {

@@ -1,6 +1,6 @@
 // Pack: as many floats as fit one SIMD register, with the arithmetic of a single number. Written in the vector
-// extensions of GCC and Clang; only fused multiply-add and square root, which those lack, and minimum and maximum, which
-// GCC does not always recognize, name an instruction set.
+// extensions of GCC and Clang; only fused multiply-add and square root, which those lack, and minimum and maximum,
+// which GCC does not always recognize, name an instruction set.
 #pragma once
 
 #include <cstddef>
