@@ -1,7 +1,12 @@
 #include "train/options.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
 
 #include "train/command_line.h"
 #include "train/threads.h"
