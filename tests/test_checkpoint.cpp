@@ -15,6 +15,7 @@
 #include "tests/error_text.h"
 #include "tests/temp_dir.h"
 #include "train/checkpoint.h"
+#include "train/checkpoint_json.h"
 #include "train/safetensors.h"
 #include "train/strict_json.h"
 

@@ -17,6 +17,7 @@
 #include "data/sha256.h"
 #include "data/tokens_json.h"
 #include "model/parameters.h"
+#include "train/checkpoint_json.h"
 #include "train/safetensors.h"
 #include "train/strict_json.h"
 

@@ -12,7 +12,8 @@
 #include <vector>
 
 #include "model/config.h"
-#include "train/checkpoint_json.h"
+
+struct TrainerState;  // train/checkpoint_json.h
 
 // --- writing ---------------------------------------------------------------------------------------------------------
 

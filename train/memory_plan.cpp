@@ -1,6 +1,7 @@
 #include "train/memory_plan.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "data/error.h"
 #include "kernels/attention.h"

@@ -9,6 +9,7 @@
 #include "data/prepare.h"
 #include "data/tokenizer.h"
 #include "train/checkpoint.h"
+#include "train/checkpoint_json.h"
 #include "train/metrics.h"
 #include "train/variant.h"
 

@@ -21,6 +21,7 @@
 #include "model/forward.h"
 #include "train/attention_record.h"
 #include "train/checkpoint.h"
+#include "train/checkpoint_json.h"
 #include "train/evaluation.h"
 #include "train/generate.h"
 #include "train/memory_plan.h"
