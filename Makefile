@@ -192,16 +192,17 @@ $(BUILD)/folder: FORCE
 	$(call remember,'$(CURDIR)')
 
 $(BUILD)/objects/train/build_info.o: $(BUILD)/commit
-$(BUILD)/objects/train/build_info.o: EXTRA = -DATTNORM_GIT='"'$$(cat $(BUILD)/commit)'"'
+$(BUILD)/objects/train/build_info.o: DEFINES = -DATTNORM_GIT='"'$$(cat $(BUILD)/commit)'"'
 $(BUILD)/objects/data/prepare.o: $(BUILD)/folder
-$(BUILD)/objects/data/prepare.o: EXTRA = -DATTNORM_SOURCE_DIR='"$(CURDIR)"'
+$(BUILD)/objects/data/prepare.o: DEFINES = -DATTNORM_SOURCE_DIR='"$(CURDIR)"'
 
-# Tests spend longer in the compiler than they run.
-$(TESTS:%.cpp=$(BUILD)/objects/%.o): EXTRA = -O1
+# What does no arithmetic of a model costs the compiler more time than optimizing it could ever win back.
+$(BUILD)/objects/data/%.o $(BUILD)/objects/train/%.o: LEVEL = -O1
+$(TESTS:%.cpp=$(BUILD)/objects/%.o): LEVEL = -O1
 
 $(BUILD)/objects/%.o: %.cpp $(BUILD)/flags
 	@mkdir -p $(@D)
-	$(COMPILE) $(EXTRA)
+	$(COMPILE) $(LEVEL) $(DEFINES)
 
 $(BUILD)/common.a: $(COMMON:%.cpp=$(BUILD)/objects/%.o)
 	@rm -f $@
@@ -222,7 +223,8 @@ $(foreach name,$(NORMALIZERS),$(eval $(call normalizer_rules,$(name))))
 define program_rules  # normalizer, precision, variant
 $(BUILD)/$(3)/objects/train/%.o: train/%.cpp $(BUILD)/flags
 	@mkdir -p $$(@D)
-	$$(COMPILE) -DATTNORM_NORMALIZER=$(1) -DATTNORM_PRECISION=$(2)
+	$$(COMPILE) $$(LEVEL) -DATTNORM_NORMALIZER=$(1) -DATTNORM_PRECISION=$(2)
+$(PROGRAMS:%=$(BUILD)/$(3)/objects/train/%.o): LEVEL = -O1
 $(PROGRAMS:%=$(BUILD)/$(3)/%): $(BUILD)/$(3)/%: $(BUILD)/$(3)/objects/train/%.o $(BUILD)/$(3)/objects/train/loop.o \
   $(call instantiations_of,$(1)) $(BUILD)/common.a
 	$$(LINK)
