@@ -38,7 +38,7 @@ size_t attention_row_floats(size_t words, size_t B, size_t T, size_t NH);
 // Scratch memory of one thread, in floats, for the forward and backward of any normalizer.
 size_t attention_scratch_floats(size_t T, size_t HS);
 
-// Scratch memory that the backward takes beyond that, once, on the thread that calls it: 0 for 32 heads or more.
-size_t attention_partial_floats(size_t B, size_t T, size_t NH, size_t HS);
+// Scratch memory that all threads of the backward share, in floats: 0 for 32 heads or more.
+size_t attention_shared_floats(size_t B, size_t T, size_t NH, size_t HS);
 
 }  // namespace cpu

@@ -31,7 +31,7 @@ void layernorm_backward(float* dinp, float* dweight, float* dbias, const float* 
                         const float* inp, const float* weight, const float* mean, const float* rstd, size_t BT,
                         size_t C);
 
-// Scratch memory that the threads of layernorm_backward share, in floats.
-size_t layernorm_scratch_floats(size_t C);
+// Scratch memory that all threads of the backward share, in floats.
+size_t layernorm_shared_floats(size_t C);
 
 }  // namespace cpu

@@ -31,4 +31,7 @@ void matmul_backward(float* dinp, float* dweight, float* dbias, const float* dou
 // Scratch memory of one thread, in floats, whatever the shape.
 size_t matmul_scratch_floats();
 
+// Scratch memory that all threads share, in floats, at most: for all products of this shape in any precision.
+size_t matmul_shared_floats(size_t BT, size_t C, size_t OC);
+
 }  // namespace cpu

@@ -232,8 +232,8 @@ TEST_CASE("attention gives every head of a large batch what it gives the head al
   const size_t B = 33, T = 130, C = 5;  // as many heads as make the backward work on whole heads
   Inputs all({B, T, 1, C}, 0);
   Inputs one({1, T, 1, C}, 0);
-  REQUIRE(cpu::attention_partial_floats(B, T, 1, C) == 0);
-  REQUIRE(cpu::attention_partial_floats(1, T, 1, C) > 0);
+  REQUIRE(cpu::attention_shared_floats(B, T, 1, C) == 0);
+  REQUIRE(cpu::attention_shared_floats(1, T, 1, C) > 0);
   const auto y = by_kernel<Softmax>(all);
   for (size_t b : {size_t(0), B - 1}) {
     std::copy_n(all.qkv.begin() + long(b * T * 3 * C), T * 3 * C, one.qkv.begin());

@@ -481,8 +481,11 @@ TEST_CASE("the memory plan is what the model takes", "[core][training]") {
   CHECK(plan.gradients == 4 * parameters);
   CHECK(plan.optimizer == 8 * parameters);
   CHECK(plan.activations == 4 * BT * (forward + backward));
-  CHECK(plan.workspace % 3 == 0);
-  CHECK(plan.workspace >= 3 * 4 * cpu::matmul_scratch_floats());
+  const MemoryPlan one_thread = plan_memory(config, words, B, T, true, 1);
+  const Workspace scratch = workspace(config, B, T);
+  CHECK(plan.workspace - one_thread.workspace == 2 * sizeof(float) * scratch.each_thread);
+  CHECK(scratch.each_thread >= cpu::matmul_scratch_floats());
+  CHECK(scratch.shared >= cpu::matmul_shared_floats(BT, C, 4 * C));
   CHECK(plan.total() == plan.parameters + plan.gradients + plan.optimizer + plan.activations + plan.workspace);
 
   // What the trainer allocates.

@@ -5,6 +5,7 @@
 
 #include "data/error.h"
 #include "kernels/attention.h"
+#include "kernels/layernorm.h"
 #include "kernels/matmul.h"
 #include "model/activations.h"
 #include "model/backend.h"
@@ -22,15 +23,22 @@ size_t activation_bytes(const Config& config, int row_words, size_t B, size_t T,
 
 }  // namespace
 
-size_t workspace_floats(const Config& config, size_t T) {
-  return std::max(backend::attention_scratch_floats(T, config.HS()), backend::matmul_scratch_floats());
+Workspace workspace(const Config& config, size_t B, size_t T) {
+  using namespace backend;
+  const size_t C = config.C, V = config.V, NH = config.NH, HS = config.HS(), BT = B * T;
+  return {
+      std::max(attention_scratch_floats(T, HS), matmul_scratch_floats()),
+      std::max({attention_shared_floats(B, T, NH, HS), layernorm_shared_floats(C), matmul_shared_floats(BT, C, 3 * C),
+                matmul_shared_floats(BT, C, C), matmul_shared_floats(BT, C, 4 * C), matmul_shared_floats(BT, 4 * C, C),
+                matmul_shared_floats(BT, C, V)})};
 }
 
 MemoryPlan plan_memory(const Config& config, int row_words, size_t B, size_t T, bool training, int threads) {
   MemoryPlan plan;
   plan.parameters = parameter_floats(config) * sizeof(float);
   plan.activations = activation_bytes(config, row_words, B, T, training);
-  plan.workspace = workspace_floats(config, T) * sizeof(float) * size_t(threads);
+  const Workspace scratch = workspace(config, B, T);
+  plan.workspace = (scratch.each_thread * size_t(threads) + scratch.shared) * sizeof(float);
   if (training) {
     plan.gradients = plan.parameters;
     plan.optimizer = 2 * plan.parameters;

@@ -7,8 +7,11 @@
 
 #include "model/config.h"
 
-// Scratch memory of one thread for sequences of T tokens, in floats.
-size_t workspace_floats(const Config& config, size_t T);
+// Scratch memory for B x T tokens, in floats.
+struct Workspace {
+  size_t each_thread, shared;
+};
+Workspace workspace(const Config& config, size_t B, size_t T);
 
 // In bytes. The token file is mapped, not counted: the system may drop its pages at any time.
 struct MemoryPlan {

@@ -45,7 +45,8 @@ struct TrainedModel {
     require_memory(config, kRowWords<SelectedNormalizer>, B, T, false, threads, available_memory_bytes());
     parameters = Buffer(parameter_floats(config));
     activation_memory = Buffer(activation_floats(config, kRowWords<SelectedNormalizer>, B, T, false));
-    cpu::reserve_scratch(workspace_floats(config, T));
+    const Workspace scratch = workspace(config, B, T);
+    cpu::reserve_scratch(scratch.each_thread, scratch.shared);
     p = view_parameters(config, parameters.data());
     a = view_activations(config, kRowWords<SelectedNormalizer>, B, T, false, activation_memory.data());
     load_parameters(path, config, parameters.data(), LoadMode::kExact);

@@ -53,7 +53,8 @@ class Trainer {
     p_ = view_parameters(config_, parameters_.data());
     dp_ = view_parameters(config_, gradients_.data());
     a_ = view_activations(config_, kRowWords<N>, B_, T_, true, activation_memory_.data());
-    backend::reserve_scratch(workspace_floats(config_, T_));
+    const Workspace scratch = workspace(config_, B_, T_);
+    backend::reserve_scratch(scratch.each_thread, scratch.shared);
     inputs_.resize(B_ * T_);
     targets_.resize(B_ * T_);
 

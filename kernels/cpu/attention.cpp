@@ -341,8 +341,8 @@ void attention_backward(float* dqkv, float* dtheta, const float* dout, const flo
                         size_t NH) {
   (void)theta;  // what the backward needs of it is in rows
   const Split split(B, T, NH);
-  const size_t HS = C / NH, own = attention_scratch_floats(T, HS);
-  float* partials = scratch(own + attention_partial_floats(B, T, NH, HS)) + own;  // behind what this thread's jobs use
+  const size_t HS = C / NH;
+  float* partials = shared_scratch(attention_shared_floats(B, T, NH, HS));
   std::vector<double> dscalars(B * NH * split.parts * N::params);
 
   parallel_jobs(B * NH * split.parts, [&](size_t job) {

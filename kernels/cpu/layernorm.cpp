@@ -81,7 +81,7 @@ void layernorm_backward(float* dinp, float* dweight, float* dbias, const float* 
                         const float* inp, const float* weight, const float* mean, const float* rstd, size_t BT,
                         size_t C) {
   const size_t rows = block_length(BT, kLeastRows);
-  float* partial = shared_scratch(layernorm_scratch_floats(C));  // (blocks, 2, C): dweight, dbias
+  float* partial = shared_scratch(layernorm_shared_floats(C));  // (blocks, 2, C): dweight, dbias
   parallel_blocks(BT, rows, [&](size_t begin, size_t end) {
     float *dw = partial + begin / rows * 2 * C, *db = dw + C;
     std::fill(dw, dw + 2 * C, 0.0f);
@@ -118,6 +118,6 @@ void layernorm_backward(float* dinp, float* dweight, float* dbias, const float* 
   });
 }
 
-size_t layernorm_scratch_floats(size_t C) { return kMostBlocks * 2 * C; }
+size_t layernorm_shared_floats(size_t C) { return kMostBlocks * 2 * C; }
 
 }  // namespace cpu

@@ -183,14 +183,35 @@ void add_columns(float* sums, View block, size_t columns, size_t k_count) {
 size_t pitch_of(size_t length) { return round_up(length, W) + W; }
 size_t copied_words(size_t rows, size_t words) { return std::max(rows * pitch_of(words), words * pitch_of(rows)); }
 
-// A block of A as words, (rows, words). Where it cannot be read as it lies: a copy, made by all threads, in `memory`.
+// Whether A cannot be read as it lies: its numbers are to be rounded, or its columns collide.
+template <class P>
+bool is_copied(View a) {
+  return !std::is_same_v<P, fp32> || (a.row == 1 && collides(a.column));
+}
+
+// How much of A (M,K) is copied at a time: all of it, unless that is too large.
+struct Part {
+  size_t rows, steps;
+};
+template <class P>
+Part copied_part(size_t M, size_t K) {
+  constexpr size_t kDepth = Operand<P>::kDepth, kPiece = kBlockK * kDepth;
+  const size_t steps = std::min(round_up(K, kPiece), kMostPieces * kPiece);
+  return {std::min(round_up(M, kRows), kCopiedA / (steps / kDepth) / kRows * kRows), steps};
+}
+template <class P>
+size_t copied_floats(size_t M, size_t K) {
+  const auto [rows, steps] = copied_part<P>(M, K);
+  return copied_words(rows, steps / Operand<P>::kDepth);
+}
+
+// A part of A as words, (rows, words). If it is a copy, all threads make it.
 template <class P>
 View words_of(View a, size_t rows, size_t steps, float* memory) {
   constexpr size_t kDepth = Operand<P>::kDepth;
-  const bool rows_side_by_side = a.row == 1;
-  if (std::is_same_v<P, fp32> && !(rows_side_by_side && collides(a.column))) return a;
+  if (!is_copied<P>(a)) return a;
   const size_t words = divide_up(steps, kDepth);
-  if (rows_side_by_side) {
+  if (a.row == 1) {
     const size_t pitch = pitch_of(rows);
     parallel_blocks(words, kCopiedRows, [&](size_t begin, size_t end) {
       words_across<P>(a.from(0, begin * kDepth), rows, std::min(end * kDepth, steps) - begin * kDepth,
@@ -211,15 +232,14 @@ View words_of(View a, size_t rows, size_t steps, float* memory) {
 template <class P>
 void product(float* c, View a, View b, const float* bias, float* column_sums, size_t M, size_t N, size_t K, bool add) {
   constexpr size_t kDepth = Operand<P>::kDepth, kPiece = kBlockK * kDepth;
-  // The part of A at hand: all of it, unless its copy would be too large.
-  const size_t most_k = std::min(round_up(K, kPiece), kMostPieces * kPiece);
-  const size_t most_m = std::min(round_up(M, kRows), kCopiedA / (most_k / kDepth) / kRows * kRows);
-  float* memory = shared_scratch(copied_words(most_m, most_k / kDepth));
+  const bool copied = is_copied<P>(a);
+  const Part most = copied ? copied_part<P>(M, K) : Part{M, K};
+  float* memory = copied ? shared_scratch(copied_floats<P>(M, K)) : nullptr;
 
-  for (size_t m_begin = 0; m_begin < M; m_begin += most_m)
-    for (size_t k_begin = 0; k_begin < K; k_begin += most_k) {
+  for (size_t m_begin = 0; m_begin < M; m_begin += most.rows)
+    for (size_t k_begin = 0; k_begin < K; k_begin += most.steps) {
       // 1. A
-      const size_t rows = std::min(most_m, M - m_begin), steps = std::min(most_k, K - k_begin);
+      const size_t rows = std::min(most.rows, M - m_begin), steps = std::min(most.steps, K - k_begin);
       const View words = words_of<P>(a.from(m_begin, k_begin), rows, steps, memory);
 
       // 2. C
@@ -247,7 +267,7 @@ void product(float* c, View a, View b, const float* bias, float* column_sums, si
           const size_t share = round_up(divide_up(block_m, panels), W);
           const size_t a0 = last ? std::min(rows, m1 + job % panels * share) : m0;
           const size_t a1 = last ? std::min({rows, m1 + block_m, a0 + share}) : m1;
-          const bool wanted = std::is_same_v<P, fp32> && (last || words.row == 1);
+          const bool wanted = !copied && (last || words.row == 1);
           Prefetch next_a(words.from(a0, next_k / kDepth), wanted && a0 < a1 ? a1 - a0 : 0, next_count, calls);
           auto prefetch = [&] {
             next_b();
@@ -280,6 +300,14 @@ View weight_view(const float* weight, size_t C, size_t OC, WeightLayout layout) 
 }  // namespace
 
 size_t matmul_scratch_floats() { return kBlockK * kColumns; }
+
+size_t matmul_shared_floats(size_t BT, size_t C, size_t OC) {
+  size_t most = std::max({copied_floats<bf16>(BT, C), copied_floats<bf16>(BT, OC), copied_floats<bf16>(C, BT),
+                          copied_floats<bf16>(OC, BT)});
+  for (size_t rows : {C, OC})
+    if (collides(rows)) most = std::max(most, copied_floats<fp32>(rows, BT));
+  return most;
+}
 
 template <class P>
 void matmul_forward(float* out, const float* inp, const float* weight, const float* bias, size_t BT, size_t C,

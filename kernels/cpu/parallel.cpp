@@ -59,7 +59,8 @@ float* shared_scratch(size_t floats) {
   return memory.at_least(floats);
 }
 
-void reserve_scratch(size_t floats) {
+void reserve_scratch(size_t floats, size_t shared_floats) {
+  shared_scratch(shared_floats);
   bool refused = false;
 #pragma omp parallel
   {

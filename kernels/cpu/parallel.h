@@ -31,15 +31,15 @@ void parallel_blocks(size_t n, size_t block, F&& job) {
 // The most threads that jobs may run on. Only how work is cut may depend on it, never the order of additions.
 size_t max_threads();
 
-// Allocates `floats` of scratch memory for each of the threads that jobs run on, so that no kernel has to. Throws
-// std::bad_alloc where the system refuses.
-void reserve_scratch(size_t floats);
+// Allocates scratch memory, `floats` for each of the threads that jobs run on and `shared_floats` for all of them, so that
+// no kernel has to. Throws std::bad_alloc where the system refuses.
+void reserve_scratch(size_t floats, size_t shared_floats);
 
-// Memory that all threads of a kernel share, at least `floats` long; from the thread that hands out the jobs, otherwise as
-// scratch().
+// Scratch memory that all threads of a kernel share; for the thread that hands out the jobs. At least `floats` long,
+// aligned to 64 bytes; its content is not kept between kernels. null for 0 floats.
 float* shared_scratch(size_t floats);
 
-// This thread's scratch memory, at least `floats` long, aligned to 64 bytes; its content is not kept between kernels.
+// The same for the thread that calls, alone.
 float* scratch(size_t floats);
 
 }  // namespace cpu
