@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kernels/attention.h"
+#include "kernels/cpu/micro_kernel.h"
 
 namespace cpu {
 
@@ -15,50 +16,16 @@ namespace {
 
 constexpr size_t W = num::kPackWidth;
 
-// A tile of the result, held in registers while k runs. 8 x 2 or 8 x 3 packs of 32 registers, 4 x 2 or 4 x 3 of 16.
-#if defined(__AVX512F__) || defined(__ARM_NEON)
-constexpr int kRows = 8;
-#else
-constexpr int kRows = 4;
-#endif
-
-template <bool transposed, int packs>
-inline void tile(float* c, size_t c_row, const float* a, size_t a_row, const float* b, size_t b_row, size_t K,
-                 bool add) {
-  const size_t a_m = transposed ? 1 : a_row, a_k = transposed ? a_row : 1;
-  Pack sum[kRows][packs];
-#pragma GCC unroll 8
-  for (int m = 0; m < kRows; m++)
-#pragma GCC unroll 3
-    for (int p = 0; p < packs; p++) sum[m][p] = Pack(0);
-  for (size_t k = 0; k < K; k++) {
-    Pack row[packs];
-#pragma GCC unroll 3
-    for (int p = 0; p < packs; p++) row[p] = Pack::load(b + k * b_row + p * W);
-#pragma GCC unroll 8
-    for (int m = 0; m < kRows; m++) {
-      const Pack broadcast(a[m * a_m + k * a_k]);
-#pragma GCC unroll 3
-      for (int p = 0; p < packs; p++) sum[m][p] = num::fma(broadcast, row[p], sum[m][p]);
-    }
-  }
-#pragma GCC unroll 8
-  for (int m = 0; m < kRows; m++)
-#pragma GCC unroll 3
-    for (int p = 0; p < packs; p++) {
-      float* to = c + m * c_row + p * W;
-      (add ? Pack::load(to) + sum[m][p] : sum[m][p]).store(to);
-    }
-}
-
 template <bool transposed>
 inline void multiply(float* c, size_t c_row, const float* a, size_t a_row, const float* b, size_t b_row, size_t M,
                      size_t N, size_t K, bool add, Ahead& ahead) {
   size_t n = 0;
   auto columns = [&]<int packs>(std::integral_constant<int, packs>) {
-    for (size_t m = 0; m < M; m += kRows) {
-      ahead.fetch();
-      tile<transposed, packs>(c + m * c_row + n, c_row, a + m * (transposed ? 1 : a_row), a_row, b + n, b_row, K, add);
+    for (size_t m = 0; m < M; m += kMicroRows) {
+      float* to = c + m * c_row + n;
+      auto offset = [=](size_t r, size_t k) { return transposed ? r + k * a_row : r * a_row + k; };
+      micro_kernel<fp32, kMicroRows, packs>(to, c_row, add ? to : nullptr, c_row, a + (transposed ? m : m * a_row),
+                                            offset, b + n, b_row, K, [&] { ahead.fetch(); });
     }
     n += packs * W;
   };
@@ -70,22 +37,6 @@ inline void multiply(float* c, size_t c_row, const float* a, size_t a_row, const
 // The lanes d .. of a row of HS numbers; 0 beyond.
 inline Pack load_part(const float* row, size_t d, size_t HS) {
   return d + W <= HS ? Pack::load(row + d) : Pack::load(row + d, HS - d);
-}
-
-// Of 2 x 2 squares of `half` lanes, (a b) over (c d) becomes (a c) over (b d).
-template <int half, size_t... lane>
-inline void swap_squares(Pack& upper, Pack& lower, std::index_sequence<lane...>) {
-  const Pack x = upper, y = lower;
-  upper = Pack(__builtin_shufflevector(x.v, y.v, (lane & half ? lane + W - half : lane)...));
-  lower = Pack(__builtin_shufflevector(x.v, y.v, (lane & half ? lane + W : lane + half)...));
-}
-
-template <int half = int(W) / 2>
-inline void transpose(Pack (&rows)[W]) {
-#pragma GCC unroll 16
-  for (size_t r = 0; r < W; r++)
-    if (!(r & half)) swap_squares<half>(rows[r], rows[r + half], std::make_index_sequence<W>());
-  if constexpr (half > 1) transpose<half / 2>(rows);
 }
 
 }  // namespace
@@ -116,7 +67,7 @@ void load_queries(float* columns, float* rows, const float* from, size_t stride,
         x[r] = i + r < n ? Pack(scale) * load_part(from + (i + r) * stride, d, HS) : Pack(0);
         if (rows) x[r].store(rows + (i + r) * HSP + d);
       }
-      transpose(x);
+      num::transpose(x);
       for (size_t r = 0; r < W; r++) x[r].store(columns + (d + r) * kQueries + i);
     }
 }

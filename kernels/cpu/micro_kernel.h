@@ -33,12 +33,6 @@ template <class P, int MR, int NV, class Offset, class Meanwhile>
 inline void micro_kernel(float* c, size_t c_row, const float* from, size_t from_row, const float* a, Offset offset,
                          const float* b, size_t b_row, size_t K, Meanwhile meanwhile) {
   constexpr size_t W = num::kPackWidth;
-  // The tile is wanted when k has run, and lies in as many pages as it has rows: ask for it now.
-#pragma GCC unroll 16
-  for (int r = 0; r < MR; r++)
-#pragma GCC unroll 4
-    for (int v = 0; v < NV; v++) __builtin_prefetch(c + r * c_row + v * W, 1);
-
   Pack sum[MR][NV];
 #pragma GCC unroll 16
   for (int r = 0; r < MR; r++)
