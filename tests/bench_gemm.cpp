@@ -1,9 +1,10 @@
 #include <algorithm>
 #include <cstdio>
+#include <iterator>
 #include <map>
+#include <optional>
 #include <utility>
 
-#include "data/error.h"
 #include "kernels/random.h"
 #include "model/buffer.h"
 #include "tests/bench.h"
@@ -66,10 +67,90 @@ void openblas_product(const OpenBlas& blas, const Layer& l, const std::string& p
     blas.sgemm(l.dweight, l.inp, true, l.dout, false, l.C, l.OC, l.BT, 1);
 }
 
-// Products taken together: the time they took, and the time they would take at the roof of their own rounds.
-struct Sum {
-  double ms = 0, roof_ms = 0;
+// One product, or several taken together.
+struct Times {
+  double flop = 0, best_ms = 0, median_ms = 0;
+  double roof_ms = 0;  // what the flop would take at the roof of their own rounds
+
+  void add(const Times& other) {
+    flop += other.flop, best_ms += other.best_ms, median_ms += other.median_ms, roof_ms += other.roof_ms;
+  }
+  double of_roof() const { return roof_ms / best_ms; }
 };
+
+using Columns = std::map<std::string, Times>;  // by "fp32", "bf16" and "openblas"
+
+constexpr const char* kProducts[] = {"forward", "dinp", "dW"};
+
+// The columns of each product of a layer, measured in turn and reported.
+std::map<std::string, Columns> measure(const Shape& shape, const std::vector<std::string>& columns,
+                                       const std::optional<OpenBlas>& blas, const BenchOptions& options,
+                                       Report& report) {
+  const Operands operands(shape);
+  const Layer& layer = operands.layer;
+  const FlopRoof roofs[] = {FlopRoof(false), FlopRoof(true)};
+  std::vector<Candidate> candidates = {roofs[0].candidate(), roofs[1].candidate()};
+  for (const std::string& column : columns)
+    for (const char* product : kProducts) {
+      if (column == "openblas")
+        candidates.push_back({[&, product] { openblas_product(*blas, layer, product); }});
+      else
+        candidates.push_back({[&, product, column] { layer_product(layer, product, column); }});
+    }
+  if (blas) candidates.back().pause_ms = kSpinMs;
+  const auto timings = interleave(candidates, options.patience);
+
+  std::map<std::string, Columns> result;
+  size_t next = std::size(roofs);
+  const double flop = 2.0 * double(shape.BT) * double(shape.C) * double(shape.OC);
+  for (const std::string& column : columns)
+    for (const char* product : kProducts) {
+      const Timing& timing = timings[next++];
+      const bool is_bf16 = column == "bf16";
+      const double roof = roofs[is_bf16].gflops(timings[is_bf16].best);
+      auto record = report.record("gemm", timing);
+      record["precision"] = is_bf16 ? "bf16" : "fp32";
+      record["library"] = column == "openblas" ? "openblas" : "attnorm";
+      record["product"] = product;
+      record["BT"] = shape.BT;
+      record["C"] = shape.C;
+      record["OC"] = shape.OC;
+      set_gflops(record, flop, roof);
+      report.write(record);
+      result[product][column] = {flop, timing.best, timing.median, flop / roof / 1e6};
+    }
+  return result;
+}
+
+void show(const Table& table, const std::string& shape, const std::string& product, const Columns& columns) {
+  auto cell = [&](const char* column, auto text) { return columns.count(column) ? text(columns.at(column)) : "-"; };
+  auto gflops = [&](const char* column) {
+    return cell(column, [](const Times& t) {
+      return best_and_median(t.flop / t.best_ms / 1e6, t.flop / t.median_ms / 1e6, 0);
+    });
+  };
+  auto of_roof = [&](const char* column) { return cell(column, [](const Times& t) { return fixed(t.of_roof(), 2); }); };
+  auto speedup = [&](const char* column, const char* over) {
+    return cell(column, [&](const Times& t) {
+      return cell(over, [&](const Times& other) { return fixed(other.best_ms / t.best_ms, 2); });
+    });
+  };
+  table.row({shape, product, gflops("fp32"), of_roof("fp32"), gflops("openblas"), of_roof("openblas"),
+             speedup("fp32", "openblas"), gflops("bf16"), of_roof("bf16"), speedup("bf16", "fp32")});
+}
+
+void report_total(const char* shapes, const Columns& columns, Report& report) {
+  for (const auto& [column, times] : columns) {
+    auto record = report.record("gemm total");
+    record["precision"] = column == "bf16" ? "bf16" : "fp32";
+    record["library"] = column == "openblas" ? "openblas" : "attnorm";
+    record["shapes"] = shapes;
+    record["ms_best"] = times.best_ms;
+    record["ms_median"] = times.median_ms;
+    set_gflops(record, times.flop, times.flop / times.roof_ms / 1e6);
+    report.write(record);
+  }
+}
 
 }  // namespace
 
@@ -87,95 +168,26 @@ void bench_gemm(const BenchOptions& options, Report& report) {
     std::printf("  beside %s\n", blas->description().c_str());
   else
     std::printf("  OpenBLAS is not installed (Debian: libopenblas0-pthread), so there is nothing to compare with\n");
-  Table table({16, 9, 12, 9, 14, 9, 14, 9, 11}, 2);
-  table.row({"BT,C,OC", "product", "fp32", "of roof", "OpenBLAS", "ours/its", "bf16", "of roof", "bf16/fp32"});
+  Table table({17, 8, 11, 9, 12, 9, 10, 12, 9, 11}, 2);
+  table.row(
+      {"BT,C,OC", "product", "fp32", "of roof", "OpenBLAS", "of roof", "ours/its", "bf16", "of roof", "bf16/fp32"});
 
   std::vector<std::string> columns = options.precisions;
   if (blas) columns.push_back("openblas");
-  std::map<std::string, Sum> layers, all;  // by column
-  FlopRoof roofs[] = {FlopRoof(false), FlopRoof(true)};
-
+  Columns layers, all;
   for (const Shape& shape : shapes) {
-    Operands operands(shape);
-    const Layer& layer = operands.layer;
-    struct Entry {
-      std::string product, column;
-    };
-    std::vector<Entry> entries;
-    std::vector<Candidate> candidates = {roofs[0].candidate(), roofs[1].candidate()};
-    for (const std::string& column : columns)
-      for (const char* product : {"forward", "dinp", "dW"}) {
-        entries.push_back({product, column});
-        if (column != "openblas")
-          candidates.push_back({[&, product, column] { layer_product(layer, product, column); }});
-        else
-          candidates.push_back({[&, product] { openblas_product(*blas, layer, product); }});
+    std::string name = std::to_string(shape.BT) + "," + std::to_string(shape.C) + "," + std::to_string(shape.OC);
+    auto measured = measure(shape, columns, blas, options, report);
+    for (const char* product : kProducts) {
+      show(table, std::exchange(name, ""), product, measured[product]);
+      for (const auto& [column, times] : measured[product]) {
+        all[column].add(times);
+        if (shape.layer_at_256) layers[column].add(times);
       }
-    if (blas) candidates.back().pause_ms = kSpinMs;
-    auto timings = interleave(candidates, options.patience);
-
-    const double flop = 2.0 * double(shape.BT) * double(shape.C) * double(shape.OC);
-    std::map<std::string, std::map<std::string, nlohmann::ordered_json>> cells;
-    for (size_t i = 0; i < entries.size(); i++) {
-      const Timing& timing = timings[i + 2];
-      const bool is_bf16 = entries[i].column == "bf16", is_openblas = entries[i].column == "openblas";
-      const double roof = roofs[is_bf16].gflops(timings[is_bf16].best);
-      auto record = report.record("gemm", timing);
-      record["precision"] = is_bf16 ? "bf16" : "fp32";
-      record["library"] = is_openblas ? "openblas" : "attnorm";
-      record["product"] = entries[i].product;
-      record["BT"] = shape.BT;
-      record["C"] = shape.C;
-      record["OC"] = shape.OC;
-      set_gflops(record, flop, roof);
-      report.write(record);
-      cells[entries[i].product][entries[i].column] = record;
-      for (auto* sum : {&layers, &all})
-        if (sum == &all || shape.layer_at_256) {
-          (*sum)[entries[i].column].ms += timing.best;
-          (*sum)[entries[i].column].roof_ms += flop / roof / 1e6;
-        }
-    }
-    for (const char* product : {"forward", "dinp", "dW"}) {
-      auto& row = cells[product];
-      auto gflops = [&](const char* column) {
-        return row.count(column)
-                   ? best_and_median(row[column]["gflops"], flop / row[column]["ms_median"].get<double>() / 1e6, 0)
-                   : "-";
-      };
-      auto of_roof = [&](const char* column) {
-        return row.count(column) ? fixed(row[column]["roof_fraction"], 2) : "-";
-      };
-      auto ratio = [&](const char* a, const char* b) {
-        return row.count(a) && row.count(b) ? fixed(row[a]["gflops"].get<double>() / row[b]["gflops"].get<double>(), 2)
-                                            : "-";
-      };
-      std::string name = std::to_string(shape.BT) + "," + std::to_string(shape.C) + "," + std::to_string(shape.OC);
-      table.row({product == std::string("forward") ? name : "", product, gflops("fp32"), of_roof("fp32"),
-                 gflops("openblas"), ratio("fp32", "openblas"), gflops("bf16"), of_roof("bf16"),
-                 ratio("bf16", "fp32")});
     }
   }
-
-  auto total = [&](const char* name, std::map<std::string, Sum>& sums) {
-    auto of_roof = [&](const char* column) {
-      return sums.count(column) ? fixed(sums[column].roof_ms / sums[column].ms, 2) : "-";
-    };
-    auto ratio = [&](const char* a, const char* b) {
-      return sums.count(a) && sums.count(b) ? fixed(sums[b].ms / sums[a].ms, 2) : "-";
-    };
-    table.row({name, "", "", of_roof("fp32"), sums.count("openblas") ? of_roof("openblas") + " of roof" : "-",
-               ratio("fp32", "openblas"), "", of_roof("bf16"), ratio("bf16", "fp32")});
-    for (const auto& [column, sum] : sums) {
-      auto record = report.record("gemm total");
-      record["precision"] = column == "bf16" ? "bf16" : "fp32";
-      record["library"] = column == "openblas" ? "openblas" : "attnorm";
-      record["shapes"] = &sums == &layers ? "layers at BT = 256" : "all";
-      record["ms_best"] = sum.ms;
-      record["roof_fraction"] = sum.roof_ms / sum.ms;
-      report.write(record);
-    }
-  };
-  total("layers, BT = 256", layers);
-  total("all of these", all);
+  show(table, "layers, BT = 256", "", layers);
+  show(table, "all of these", "", all);
+  report_total("layers at BT = 256", layers, report);
+  report_total("all", all, report);
 }

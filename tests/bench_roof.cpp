@@ -86,7 +86,7 @@ Candidate Triad::candidate() const {
   return {[a = a_, b = b_, c = c_, n = n_] {
     constexpr size_t kBlock = size_t(1) << 16;
     cpu::parallel_blocks(n, kBlock, [&](size_t begin, size_t end) {
-#pragma GCC ivdep
+#pragma omp simd
       for (size_t i = begin; i < end; i++) a[i] = b[i] + 3 * c[i];
     });
   }};
