@@ -64,9 +64,9 @@ instantiations_of = $(foreach name,$(1),$(INSTANTIATIONS:%.cpp=$(BUILD)/$(name)/
 # `make help` prints the lines that start with two hashes.
 
 ## Target                What it does                                                                              2 cores
-## make all              what make alone does: train, evaluate, sample for softmax, and prepare, compare           1 min
-## make NORMALIZER=x     the same for another normalizer, in build/x; several in quotes                            20 s each
-## make PRECISION=bf16   the same with matrix products in bf16, in build/x-bf16; "fp32 bf16" for both             20 s each
+## make all              what make alone does: train, evaluate, sample for softmax, and prepare, compare           35 s
+## make NORMALIZER=x     the same for another normalizer, in build/x; several in quotes                            6 s each
+## make PRECISION=bf16   the same with matrix products in bf16, in build/x-bf16; "fp32 bf16" for both             6 s each
 .PHONY: all
 all: $(call programs_of,$(NORMALIZER))
 
@@ -79,7 +79,7 @@ all-normalizers: $(call programs_of,$(NORMALIZERS))
 deps:
 	@$(SYSTEM) deps
 
-## make curves           trains softmax, sa_softmax and ssmax on the King James Bible and compares them            6 min
+## make curves           trains softmax, sa_softmax and ssmax on the King James Bible and compares them            4 min
 ##                         COMPARE="softmax sinmax" CORPUS=gcide PRESET=tiny STEPS=60 CURVES=runs/mine
 .PHONY: curves
 COMPARE ?= softmax sa_softmax ssmax
