@@ -116,7 +116,7 @@ test-all:
 	  /^[0-9]+ passed, [0-9]+ failed$$/ { missing--; passed += $$1; failed += $$3 } \
 	  END { print passed + 0 " passed, " failed + missing " failed"; exit failed + missing > 0 }' - $(BUILD)/test-all.log
 
-## make bench            how fast this machine and attnorm on it are; also into build/bench.jsonl                  7 min
+## make bench            how fast this machine and attnorm on it are; also into build/bench.jsonl                  4 min
 ##                         BENCH="--only gemm attention" or any other option that build/bench --help lists
 .PHONY: bench
 BENCH ?=

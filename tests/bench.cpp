@@ -86,7 +86,7 @@ int run(int argc, char** argv) {
   check_words("models", options.models, model_names(options.extent));
   options.patience.seconds = quick && !line.given("seconds") ? 2 : seconds;
   if (smoke && rounds == 0) rounds = 1;
-  if (rounds > 0) options.patience = {rounds, 1e9, rounds};
+  if (rounds > 0) options.patience = {rounds, 1e9, rounds, 0};
   options.threads = set_threads(threads).threads;
 
   Report report(out, options.threads);

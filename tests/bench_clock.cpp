@@ -22,32 +22,54 @@ Timing timing_of(std::vector<double> ms) {
   return {ms[0], n % 2 == 1 ? ms[n / 2] : (ms[n / 2 - 1] + ms[n / 2]) / 2, n};
 }
 
-}  // namespace
+// How many runs make a sample of each candidate; the first runs also touch all memory.
+std::vector<size_t> runs_a_sample(const std::vector<Candidate>& candidates) {
+  std::vector<size_t> runs;
+  for (const Candidate& candidate : candidates) {
+    if (candidate.prepare) candidate.prepare();
+    double once = ms_a_run(candidate, 1);
+    if (once < 10 * kSampleMs) once = ms_a_run(candidate, 1);  // the first may have waited for memory
+    runs.push_back(size_t(std::clamp(std::ceil(kSampleMs / std::max(once, 1e-6)), 1.0, 1e6)));
+  }
+  return runs;
+}
 
-std::vector<Timing> interleave(const std::vector<Candidate>& candidates, const Patience& patience) {
-  double start = 0;
-  std::vector<size_t> runs;  // a sample
-  std::vector<std::vector<double>> ms(candidates.size());
-  for (int round = -1; round < patience.rounds;
-       round++) {  // round -1 touches all memory and tells how long a run takes
-    if (round == 0) start = now_ms();
-    if (round >= patience.least && now_ms() - start > 1000 * patience.seconds) break;
-    for (size_t i = 0; i < candidates.size(); i++) {
-      const Candidate& candidate = candidates[i];
-      if (candidate.prepare) candidate.prepare();
-      if (round < 0) {
-        double once = ms_a_run(candidate, 1);
-        if (once < 10 * kSampleMs) once = ms_a_run(candidate, 1);  // the first may have waited for memory
-        runs.push_back(size_t(std::clamp(std::ceil(kSampleMs / std::max(once, 1e-6)), 1.0, 1e6)));
-      } else {
-        if (runs[i] > 1) candidate.run();
-        ms[i].push_back(ms_a_run(candidate, runs[i]));
-      }
-      for (const double end = now_ms() + candidate.pause_ms; now_ms() < end;) {  // awake, so that the clock stays high
-      }
+// One sample of each candidate, added to its list.
+void measure_round(const std::vector<Candidate>& candidates, const std::vector<size_t>& runs,
+                   std::vector<std::vector<double>>& ms) {
+  for (size_t i = 0; i < candidates.size(); i++) {
+    const Candidate& candidate = candidates[i];
+    if (candidate.prepare) candidate.prepare();
+    if (runs[i] > 1) candidate.run();
+    ms[i].push_back(ms_a_run(candidate, runs[i]));
+    for (const double end = now_ms() + candidate.pause_ms; now_ms() < end;) {  // awake, so that the clock stays high
     }
+  }
+}
+
+std::vector<Timing> measure(const std::vector<Candidate>& candidates, const std::vector<size_t>& runs,
+                            const Patience& patience) {
+  std::vector<std::vector<double>> ms(candidates.size());
+  const double start = now_ms();
+  for (int round = 0; round < patience.rounds; round++) {
+    if (round >= patience.least && now_ms() - start > 1000 * patience.seconds) break;
+    measure_round(candidates, runs, ms);
   }
   std::vector<Timing> timings;
   for (auto& samples : ms) timings.push_back(timing_of(std::move(samples)));
   return timings;
+}
+
+}  // namespace
+
+std::vector<Timing> interleave(const std::vector<Candidate>& candidates, const Patience& patience) {
+  const auto runs = runs_a_sample(candidates);
+  for (int repeats = patience.repeats;; repeats--) {
+    const double start = now_ms();
+    auto timings = measure(candidates, runs, patience);
+    bool disturbed = false;
+    for (size_t i = 0; i < candidates.size(); i++)
+      disturbed |= candidates[i].is_probe && timings[i].disturbance() > kDisturbedProbe;
+    if (!disturbed || repeats == 0 || now_ms() - start > kLongMs) return timings;
+  }
 }

@@ -79,7 +79,7 @@ FlopRoof::FlopRoof(bool bf16) : bf16_(bf16), steps_(10000) {
 }
 
 Candidate FlopRoof::candidate() const {
-  return {[bf16 = bf16_, steps = steps_] { probe(bf16, steps); }};
+  return {.run = [bf16 = bf16_, steps = steps_] { probe(bf16, steps); }, .is_probe = true};
 }
 
 Candidate Triad::candidate() const {

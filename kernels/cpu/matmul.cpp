@@ -157,8 +157,10 @@ void tile(float* c, size_t c_row, View from, View a, View b, size_t rows, size_t
           Meanwhile meanwhile) {
   constexpr size_t kWidth = NV * W;
   // The tile is wanted when k has run, and lies in as many pages as it has rows: ask for it now.
-  for (size_t r = 0; r < rows; r++)
-    for (size_t j = 0; j < columns; j += W) __builtin_prefetch(c + r * c_row + j, 1);
+#pragma GCC unroll 16
+  for (size_t r = 0; r < kRows; r++)
+#pragma GCC unroll 4
+    for (size_t j = 0; j < kWidth; j += W) __builtin_prefetch(c + r * c_row + j, 1);
   auto compute = [&](float* to, size_t to_row, View start, auto offset) {
     micro_kernel<P, kRows, NV>(to, to_row, start.data, start.row, a.data, offset, b.data, b.row, words, meanwhile);
   };
