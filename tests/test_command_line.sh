@@ -185,6 +185,10 @@ check "... to the same bits" same_run text moved
 snapshot > "$temp/before"
 run "$softmax/train" --preset tiny --data data --out dry --dry-run
 check "--dry-run prints the plan" ended 0 " parameters + " "epoch "
+
+device() { env -u OMP_WAIT_POLICY "$@" "$softmax/train" --preset tiny --data data --out dry --dry-run | grep '^device'; }
+same_device() { device && [ "$(device)" = "$(device OMP_PROC_BIND=true)" ]; }
+check "threads bound by OMP_PROC_BIND are as many" same_device
 check "... and writes nothing" unchanged
 run "$softmax/train" --preset tiny --text text.txt --out runs/dry --dry-run
 check "... nor with --text" sh -c '[ "$0" -eq 0 ] && [ ! -e runs ]' "$status"

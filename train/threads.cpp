@@ -28,6 +28,8 @@ namespace {
 std::string counted(int n, const char* noun) { return std::to_string(n) + " " + noun + (n == 1 ? "" : "s"); }
 
 #ifdef __linux__
+constexpr int kMostCpus = 8192;  // the largest NR_CPUS of common kernels
+
 // The logical CPUs that this process may run on. With OMP_PROC_BIND the OpenMP library has already bound this thread to
 // one place, so the mask of the process is the union of all places.
 std::vector<int> allowed_cpus() {
@@ -40,13 +42,20 @@ std::vector<int> allowed_cpus() {
   }
   if (!cpus.empty()) return cpus;
 #endif
-  constexpr int kMostCpus = 8192;  // the largest NR_CPUS of common kernels
   size_t bytes = CPU_ALLOC_SIZE(kMostCpus);
   std::vector<cpu_set_t> mask(bytes / sizeof(cpu_set_t) + 1);
   if (sched_getaffinity(0, bytes, mask.data()) == 0)
     for (int cpu = 0; cpu < kMostCpus; cpu++)
       if (CPU_ISSET_S(cpu, bytes, mask.data())) cpus.push_back(cpu);
   return cpus;
+}
+
+// Takes back that this thread is bound to one place: a program that it starts would see nothing else.
+[[maybe_unused]] void unbind() {
+  size_t bytes = CPU_ALLOC_SIZE(kMostCpus);
+  std::vector<cpu_set_t> mask(bytes / sizeof(cpu_set_t) + 1);
+  for (int cpu : allowed_cpus()) CPU_SET_S(cpu, bytes, mask.data());
+  sched_setaffinity(0, bytes, mask.data());  // may be refused: then the mask stays as it is
 }
 #endif
 
@@ -128,7 +137,8 @@ void let_waiting_threads_sleep([[maybe_unused]] char** argv) {
   kmp_set_blocktime(0);
 #else
   setenv("GOMP_SPINCOUNT", "2000", 1);  // some ten microseconds: the pause between two kernels
-  execv("/proc/self/exe", argv);        // returns only if it failed: then threads spin, slower but right
+  unbind();
+  execv("/proc/self/exe", argv);  // returns only if it failed: then threads spin, slower but right
 #endif
 #endif
 }
