@@ -232,68 +232,93 @@ View words_of(View a, size_t rows, size_t steps, float* memory) {
   return {memory, pitch, 1};
 }
 
+// The part of a product at hand: rows x N of C += words (rows, steps) of A times b (steps, N).
+template <class P>
+struct PartialProduct {
+  float* c;
+  View a, b;          // a in words
+  const float* bias;  // added where c starts from nothing; or null
+  float* column_sums;
+  bool add;     // to what c holds
+  bool copied;  // a is a copy, just made
+  size_t rows, N, steps;
+
+  static constexpr size_t kDepth = Operand<P>::kDepth, kPiece = kBlockK * kDepth;
+
+  void run() const {
+    const size_t panels = divide_up(N, kColumns);
+    size_t blocks = divide_up(rows, kBlockM);
+    while (blocks * panels < kJobsPerThread * max_threads() && rows > blocks * kLeastM) blocks *= 2;
+    const size_t block_m = round_up(divide_up(rows, blocks), kRows);
+    parallel_jobs(divide_up(rows, block_m) * panels, [&](size_t job) {
+      const size_t m0 = job / panels * block_m, m1 = std::min(rows, m0 + block_m);
+      for (size_t k = 0; k < steps; k += kPiece) multiply(m0, m1, job % panels, k);
+    });
+  }
+
+  // One piece of k for rows m0 .. m1 - 1 of a panel of C.
+  void multiply(size_t m0, size_t m1, size_t panel, size_t k) const {
+    const size_t n = panel * kColumns, columns = std::min(kColumns, N - n), k_count = std::min(kPiece, steps - k);
+    const View block = b.from(k, n).transposed();  // (column, step)
+    if (column_sums && m0 == 0) add_columns(column_sums + n, block, columns, k_count);
+
+    const size_t calls = divide_up(m1 - m0, kRows) * divide_up(k_count, kMeanwhile * kDepth);
+    Prefetch next_b = after_b(n, k, calls), next_a = after_a(m0, m1, panel, k, calls);
+    auto prefetch = [&] {
+      next_b();
+      next_a();
+    };
+    with_packs_for(columns, [&](auto packs) {
+      float* packed = scratch(matmul_scratch_floats());
+      const bool as_it_lies =
+          std::is_same_v<P, fp32> && block.row == 1 && columns == packs * W && !collides(block.column);
+      if (!as_it_lies) pack_panel<P, packs>(packed, block, columns, k_count);
+      const View rows_of_b = as_it_lies ? block.transposed() : View{packed, packs * W, 1};
+      for (size_t m = m0; m < m1; m += kRows) {
+        float* to = c + m * N + n;
+        const View from = add || k > 0 ? View{to, N, 1} : View{bias ? bias + n : nullptr, 0, 1};
+        tile<P, packs>(to, N, from, a.from(m, k / kDepth), rows_of_b, std::min(kRows, m1 - m), columns,
+                       divide_up(k_count, kDepth), prefetch);
+      }
+    });
+  }
+
+  // What is read of B after piece k of the panel at n: the next piece, in the end the first piece of the next panel.
+  Prefetch after_b(size_t n, size_t k, size_t calls) const {
+    const bool last = k + kPiece >= steps;
+    const size_t next_k = last ? 0 : k + kPiece, next_n = last && n + kColumns < N ? n + kColumns : n;
+    return Prefetch(b.from(next_k, next_n).transposed(), std::min(kColumns, N - next_n),
+                    std::min(kPiece, steps - next_k), calls);
+  }
+
+  // The same of A: the next piece, in the end the next rows, which the jobs of all panels share out among them. Nothing
+  // of a copy, which is in the cache, nor of a next piece whose rows lie along k: those the processor foresees.
+  Prefetch after_a(size_t m0, size_t m1, size_t panel, size_t k, size_t calls) const {
+    const bool last = k + kPiece >= steps;
+    const size_t share = round_up(divide_up(m1 - m0, divide_up(N, kColumns)), W);
+    const size_t begin = last ? std::min(rows, m1 + panel * share) : m0;
+    const size_t end = last ? std::min({rows, m1 + (m1 - m0), begin + share}) : m1;
+    const bool wanted = !copied && (last || a.row == 1) && begin < end;
+    const size_t next_k = last ? 0 : k + kPiece;
+    return Prefetch(a.from(begin, next_k / kDepth), wanted ? end - begin : 0, std::min(kPiece, steps - next_k), calls);
+  }
+};
+
 // C (M,N), row by row, = A (M,K) B (K,N) + bias (N), or += A B. bias may be null.
 // column_sums (N), unless null: += the sums of B's columns.
 template <class P>
 void product(float* c, View a, View b, const float* bias, float* column_sums, size_t M, size_t N, size_t K, bool add) {
-  constexpr size_t kDepth = Operand<P>::kDepth, kPiece = kBlockK * kDepth;
   const bool copied = is_copied<P>(a);
   const Part most = copied ? copied_part<P>(M, K) : Part{M, K};
   float* memory = copied ? shared_scratch(copied_floats<P>(M, K)) : nullptr;
 
-  for (size_t m_begin = 0; m_begin < M; m_begin += most.rows)
-    for (size_t k_begin = 0; k_begin < K; k_begin += most.steps) {
-      // 1. A
-      const size_t rows = std::min(most.rows, M - m_begin), steps = std::min(most.steps, K - k_begin);
-      const View words = words_of<P>(a.from(m_begin, k_begin), rows, steps, memory);
-
-      // 2. C
-      const size_t panels = divide_up(N, kColumns);
-      size_t blocks = divide_up(rows, kBlockM);
-      while (blocks * panels < kJobsPerThread * max_threads() && rows > blocks * kLeastM) blocks *= 2;
-      const size_t block_m = round_up(divide_up(rows, blocks), kRows);
-      parallel_jobs(divide_up(rows, block_m) * panels, [&](size_t job) {
-        const size_t m0 = job / panels * block_m, m1 = std::min(rows, m0 + block_m);
-        const size_t n = job % panels * kColumns, columns = std::min(kColumns, N - n);
-        float* packed = scratch(matmul_scratch_floats());
-        for (size_t k = 0; k < steps; k += kPiece) {
-          const size_t k_count = std::min(kPiece, steps - k);
-          const View panel = b.from(k_begin + k, n).transposed();  // (column, step)
-          if (column_sums && m_begin + m0 == 0) add_columns(column_sums + n, panel, columns, k_count);
-
-          // Meanwhile, what is read after this. Of B: the next piece, or the next job's panel. Of A, where it is read as it
-          // lies: the next piece, if its rows lie side by side; in the last piece this job's share of the next block.
-          const bool last = k + kPiece >= steps;
-          const size_t next_k = last ? 0 : k + kPiece, next_count = std::min(kPiece, steps - next_k);
-          const size_t calls = divide_up(m1 - m0, kRows) * divide_up(k_count, kMeanwhile * kDepth);
-          const size_t next_n = last && n + kColumns < N ? n + kColumns : n;
-          Prefetch next_b(b.from(k_begin + next_k, next_n).transposed(), std::min(kColumns, N - next_n), next_count,
-                          calls);
-          const size_t share = round_up(divide_up(block_m, panels), W);
-          const size_t a0 = last ? std::min(rows, m1 + job % panels * share) : m0;
-          const size_t a1 = last ? std::min({rows, m1 + block_m, a0 + share}) : m1;
-          const bool wanted = !copied && (last || words.row == 1);
-          Prefetch next_a(words.from(a0, next_k / kDepth), wanted && a0 < a1 ? a1 - a0 : 0, next_count, calls);
-          auto prefetch = [&] {
-            next_b();
-            next_a();
-          };
-
-          with_packs_for(columns, [&](auto packs) {
-            const bool as_it_lies =
-                std::is_same_v<P, fp32> && panel.row == 1 && columns == packs * W && !collides(panel.column);
-            if (!as_it_lies) pack_panel<P, packs>(packed, panel, columns, k_count);
-            const View rows_of_b = as_it_lies ? panel.transposed() : View{packed, packs * W, 1};
-            for (size_t m = m0; m < m1; m += kRows) {
-              float* to = c + (m_begin + m) * N + n;
-              const bool more = add || k_begin + k > 0;
-              const View from = more ? View{to, N, 1} : View{bias ? bias + n : nullptr, 0, 1};
-              tile<P, packs>(to, N, from, words.from(m, k / kDepth), rows_of_b, std::min(kRows, m1 - m), columns,
-                             divide_up(k_count, kDepth), prefetch);
-            }
-          });
-        }
-      });
+  for (size_t m = 0; m < M; m += most.rows)
+    for (size_t k = 0; k < K; k += most.steps) {
+      const size_t rows = std::min(most.rows, M - m), steps = std::min(most.steps, K - k);
+      const View words = words_of<P>(a.from(m, k), rows, steps, memory);
+      PartialProduct<P>{c + m * N,    words,  b.from(k, 0), bias, m == 0 ? column_sums : nullptr,
+                        add || k > 0, copied, rows,         N,    steps}
+          .run();
     }
 }
 
