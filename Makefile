@@ -56,7 +56,8 @@ TESTS := $(filter-out $(BENCHMARK),$(wildcard tests/*.cpp))
 
 # The folder of a normalizer in a precision, as train/variant.h names it.
 variant = $(1)$(if $(filter-out fp32,$(2)),-$(2))
-programs_of = $(foreach name,$(1),$(foreach precision,$(PRECISION),$(PROGRAMS:%=$(BUILD)/$(call variant,$(name),$(precision))/%))) \
+variants_of = $(foreach precision,$(PRECISION),$(foreach name,$(1),$(call variant,$(name),$(precision))))
+programs_of = $(foreach folder,$(call variants_of,$(1)),$(PROGRAMS:%=$(BUILD)/$(folder)/%)) \
   $(BUILD)/prepare $(BUILD)/compare
 instantiations_of = $(foreach name,$(1),$(INSTANTIATIONS:%.cpp=$(BUILD)/$(name)/objects/%.o))
 

@@ -19,8 +19,9 @@ void forward(const Config& config, const Parameters& p, Activations& a, const in
 
   // 1. Tokens and learned positions become the residual stream. From here on it is the sum of `stream` and `branch`,
   // the output of the branch before; LayerNorm, the next to read it, adds the two and keeps the sum.
-  const float *stream = config.L > 0 ? a.h[0].stream : a.stream, *branch = nullptr;
-  embedding_forward(config.L > 0 ? a.h[0].stream : a.stream, tokens, p.wte, p.wpe, B, T, C);
+  float* embedding = config.L > 0 ? a.h[0].stream : a.stream;
+  embedding_forward(embedding, tokens, p.wte, p.wpe, B, T, C);
+  const float *stream = embedding, *branch = nullptr;
 
   for (int l = 0; l < config.L; l++) {
     const LayerParameters& w = p.h[l];

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <utility>
 
 #include "kernels/attention.h"
@@ -93,7 +92,7 @@ void row_dots(float* dots, const float* a, const float* b, size_t stride, size_t
       for (size_t d = 0; d < HS; d += W)
         x[r] = num::fma(load_part(a + (i + r) * stride, d, HS), load_part(b + (i + r) * stride, d, HS), x[r]);
     }
-    transpose(x);
+    num::transpose(x);
     for (size_t r = 1; r < W; r++) x[0] += x[r];
     x[0].store(dots + i);
   }

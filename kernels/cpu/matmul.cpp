@@ -19,7 +19,6 @@
 #include "kernels/matmul.h"
 
 #include <algorithm>
-#include <cstring>
 #include <type_traits>
 
 #include "kernels/cpu/micro_kernel.h"

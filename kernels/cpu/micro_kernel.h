@@ -1,4 +1,4 @@
-// The innermost loop of the linear layers' products: a small tile of C is held in registers while k runs.
+// The innermost loop of every matrix product: a small tile of C is held in registers while k runs.
 //
 //             k ->                 B    one row of NV packs per word of k
 //           +------+            +-------------+
