@@ -330,6 +330,9 @@ refused "--resume refuses another normalizer" "trained with softmax|built for ss
   "$ssmax/train" --out base --resume
 refused "... also where there is no checkpoint yet" "trained with ssmax|built for softmax" \
   "$softmax/train" --out early-ssmax --resume
+cp -r base rounded && sed 's/"precision":"fp32"/"precision":"bf16"/' base/metrics.jsonl > rounded/metrics.jsonl
+refused "--resume refuses another precision" "trained with softmax-bf16|built for softmax;|build/softmax-bf16/train" \
+  "$softmax/train" --out rounded --resume
 refused "--resume needs a run" "--out 'nothing'" "$softmax/train" --out nothing --resume
 refused "--resume refuses to do fewer updates than are done" "--steps is 15|20 updates" \
   "$softmax/train" --out base --resume --steps 15

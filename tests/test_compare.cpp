@@ -377,6 +377,16 @@ TEST_CASE("runs on different data are refused", "[core][compare]") {
                     has("runs/a and runs/b") && has("val.bin") && has("bbbb") && has("cccc"));
 }
 
+TEST_CASE("runs of another precision are a group of their own", "[core][compare]") {
+  FakeRun rounded("softmax", 1, 1.5);
+  rounded.start()["precision"] = "bf16";
+  const Comparison comparison =
+      compare_runs({made("runs/a", FakeRun("softmax", 1, 1.5)), made("runs/b", rounded)}, "softmax", true);
+  REQUIRE(comparison.groups.size() == 2);
+  CHECK(comparison.groups[0].label == "softmax");
+  CHECK(comparison.groups[1].label == "softmax-bf16");
+}
+
 TEST_CASE("what differs is flagged, harmless or not", "[core][compare]") {
   FakeRun other("ssmax", 2, 1.5);  // another normalizer and seed: what compare is for
   other.start()["options"]["lr"] = 0.004;
