@@ -12,6 +12,8 @@
 #include <cstddef>
 #include <vector>
 
+#include "kernels/precision.h"
+
 struct AdamW {
   float lr, beta1, beta2;
   float correction1, correction2;  // 1 - beta1^k, 1 - beta2^k
@@ -33,3 +35,15 @@ void adamw_update(float* param, float* grad, float* m, float* v, const std::vect
                   const AdamW& step);
 
 }  // namespace cpu
+
+namespace cuda {
+
+// The same. Where the model is stored in bf16, `stored` is its copy of the block param: the new parameters, rounded, are
+// written there too.
+void adamw_update(float* param, float* grad, float* m, float* v, const std::vector<AdamWTensor>& tensors,
+                  const AdamW& step, bf16* stored = nullptr);
+
+// Overwrites stored (n) with param (n), rounded.
+void round_parameters(bf16* stored, const float* param, size_t n);
+
+}  // namespace cuda

@@ -17,6 +17,8 @@
 
 #include <cstddef>
 
+#include "kernels/precision.h"
+
 namespace cpu {
 
 // Overwrites out and rows.
@@ -42,3 +44,18 @@ size_t attention_scratch_floats(size_t T, size_t HS);
 size_t attention_shared_floats(size_t B, size_t T, size_t NH, size_t HS);
 
 }  // namespace cpu
+
+namespace cuda {
+
+template <class N, class S>
+void attention_forward(S* out, float* rows, const S* qkv, const float* theta, const float* slopes, size_t B, size_t T,
+                       size_t C, size_t NH);
+
+template <class N, class S>
+void attention_backward(S* dqkv, float* dtheta, const S* dout, const S* out, const float* rows, const S* qkv,
+                        const float* theta, const float* slopes, size_t B, size_t T, size_t C, size_t NH);
+
+size_t attention_row_floats(size_t words, size_t B, size_t T, size_t NH);
+size_t attention_shared_floats(size_t B, size_t T, size_t NH, size_t HS);  // any normalizer's gradient reductions
+
+}  // namespace cuda

@@ -3,6 +3,8 @@
 
 #include <cstddef>
 
+#include "kernels/precision.h"
+
 namespace cpu {
 
 // sum_i x[i]^2 in double, added up in fixed blocks: the same bits for any number of threads. NaN or infinity if x has
@@ -13,3 +15,12 @@ double sum_of_squares(const float* x, size_t n);
 size_t first_nonfinite(const float* x, size_t n);
 
 }  // namespace cpu
+
+namespace cuda {
+
+// Both wait for the result.
+double sum_of_squares(const float* x, size_t n);
+template <class S>
+size_t first_nonfinite(const S* x, size_t n);
+
+}  // namespace cuda

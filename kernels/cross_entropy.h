@@ -12,6 +12,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/precision.h"
+
 namespace cpu {
 
 // Overwrites losses.
@@ -22,3 +24,12 @@ void cross_entropy_forward_backward(float* losses, float* logits, const int32_t*
                                     size_t V);
 
 }  // namespace cpu
+
+namespace cuda {
+
+template <class S>
+void cross_entropy_forward(float* losses, const S* logits, const int32_t* targets, size_t BT, size_t V);
+template <class S>
+void cross_entropy_forward_backward(float* losses, S* logits, const int32_t* targets, float scale, size_t BT, size_t V);
+
+}  // namespace cuda

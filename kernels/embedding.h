@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/precision.h"
+
 namespace cpu {
 
 // Overwrites out.
@@ -19,3 +21,12 @@ void embedding_backward(float* dwte, float* dwpe, const float* dout, const int32
                         size_t C);
 
 }  // namespace cpu
+
+namespace cuda {
+
+template <class S>
+void embedding_forward(S* out, const int32_t* tokens, const S* wte, const S* wpe, size_t B, size_t T, size_t C);
+template <class S>
+void embedding_backward(float* dwte, float* dwpe, const S* dout, const int32_t* tokens, size_t B, size_t T, size_t C);
+
+}  // namespace cuda

@@ -7,6 +7,8 @@
 
 #include <cstddef>
 
+#include "kernels/precision.h"
+
 namespace cpu {
 
 // Overwrites out.
@@ -16,3 +18,12 @@ void gelu_forward(float* out, const float* inp, size_t n);
 void gelu_backward(float* dinp, const float* dout, const float* inp, size_t n);
 
 }  // namespace cpu
+
+namespace cuda {
+
+template <class S>
+void gelu_forward(S* out, const S* inp, size_t n);
+template <class S>
+void gelu_backward(S* dinp, const S* dout, const S* inp, size_t n);
+
+}  // namespace cuda

@@ -9,6 +9,8 @@
 
 #include <cstddef>
 
+#include "kernels/precision.h"
+
 inline constexpr float kLayerNormEps = 1e-5f;
 
 namespace cpu {
@@ -35,3 +37,18 @@ void layernorm_backward(float* dinp, float* dweight, float* dbias, const float* 
 size_t layernorm_shared_floats(size_t C);
 
 }  // namespace cpu
+
+namespace cuda {
+
+template <class S>
+void layernorm_forward(S* out, float* mean, float* rstd, const S* inp, const float* weight, const float* bias,
+                       size_t BT, size_t C);
+template <class S>
+void residual_layernorm_forward(S* out, float* mean, float* rstd, S* inp, const S* stream, const S* branch,
+                                const float* weight, const float* bias, size_t BT, size_t C);
+template <class S>
+void layernorm_backward(S* dinp, float* dweight, float* dbias, const S* dresidual, const S* dout, const S* inp,
+                        const float* weight, const float* mean, const float* rstd, size_t BT, size_t C);
+size_t layernorm_shared_floats(size_t C);
+
+}  // namespace cuda

@@ -35,3 +35,17 @@ size_t matmul_scratch_floats();
 size_t matmul_shared_floats(size_t BT, size_t C, size_t OC);
 
 }  // namespace cpu
+
+namespace cuda {
+
+// The products are cuBLAS's. P is also what inp, out, weight and their gradients are stored in, but dweight and dbias are
+// fp32.
+template <class P>
+void matmul_forward(P* out, const P* inp, const P* weight, const float* bias, size_t BT, size_t C, size_t OC,
+                    WeightLayout layout = WeightLayout::kInOut);
+template <class P>
+void matmul_backward(P* dinp, float* dweight, float* dbias, const P* dout, const P* inp, const P* weight, size_t BT,
+                     size_t C, size_t OC, WeightLayout layout = WeightLayout::kInOut);
+size_t matmul_shared_floats(size_t BT, size_t C, size_t OC);
+
+}  // namespace cuda

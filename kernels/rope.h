@@ -10,6 +10,8 @@
 
 #include <cstddef>
 
+#include "kernels/precision.h"
+
 // For each position the cosines of its angles, then their sines: table (T, 2, HS/2), computed in double, overwritten.
 void rope_table(float* table, size_t T, size_t HS, double theta);
 
@@ -22,3 +24,12 @@ void rope_forward(float* qkv, const float* table, size_t B, size_t T, size_t C, 
 void rope_backward(float* dqkv, const float* table, size_t B, size_t T, size_t C, size_t NH);
 
 }  // namespace cpu
+
+namespace cuda {
+
+template <class S>
+void rope_forward(S* qkv, const float* table, size_t B, size_t T, size_t C, size_t NH);
+template <class S>
+void rope_backward(S* dqkv, const float* table, size_t B, size_t T, size_t C, size_t NH);
+
+}  // namespace cuda

@@ -19,10 +19,8 @@
 #include <cmath>
 #include <cstdint>
 
-#ifdef __CUDACC__
-#define HD __host__ __device__ inline
-#else
-#define HD inline
+#include "kernels/host_device.h"
+#ifndef __CUDACC__
 #include "kernels/cpu/pack.h"
 #endif
 
