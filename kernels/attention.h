@@ -56,6 +56,7 @@ void attention_backward(S* dqkv, float* dtheta, const S* dout, const S* out, con
                         const float* theta, const float* slopes, size_t B, size_t T, size_t C, size_t NH);
 
 size_t attention_row_floats(size_t words, size_t B, size_t T, size_t NH);
+inline size_t attention_scratch_floats(size_t, size_t) { return 0; }
 size_t attention_shared_floats(size_t B, size_t T, size_t NH, size_t HS);  // any normalizer's gradient reductions
 
 }  // namespace cuda

@@ -1,5 +1,8 @@
 #include "model/activations.h"
 
+#include <type_traits>
+#include <vector>
+
 #include "kernels/attention.h"
 #include "kernels/portable_math.h"
 #include "kernels/rope.h"
@@ -9,15 +12,19 @@
 namespace {
 
 // The list. Calls f(name, size, pointer) for every array; `pointer` is the member of `a` that shall point to it.
-template <class F>
-void for_each_array(const Config& config, int row_words, size_t B, size_t T, bool training, Activations& a, F f) {
+template <class S, class F>
+void for_each_array(const Config& config, int row_words, size_t B, size_t T, bool training, Activations<S>& a, F f) {
   const size_t C = config.C, V = config.V, NH = config.NH, BT = B * T;
   a = {};
+  if (!backend::kOnHost) {
+    f("tokens", BT, &a.token_room);
+    f("targets", BT, &a.target_room);
+  }
   if (config.position == Position::kRope) f("rope", T * config.HS(), &a.rope);
   if (config.position == Position::kAlibi) f("slopes", NH, &a.slopes);
   a.h.resize(config.L);
   for (int l = 0; l < config.L; l++) {
-    LayerActivations& h = a.h[l];
+    LayerActivations<S>& h = a.h[l];
     std::string prefix = "h." + std::to_string(l) + ".";
     f(prefix + "stream", BT * C, &h.stream);
     f(prefix + "ln_1.mean", BT, &h.ln_1_mean);
@@ -47,33 +54,60 @@ void for_each_array(const Config& config, int row_words, size_t B, size_t T, boo
   f("d_fc", BT * 4 * C, &a.d_fc);
 }
 
+// Floats that n elements take.
+template <class T>
+size_t floats_of(size_t n) {
+  return aligned((n * sizeof(T) + sizeof(float) - 1) / sizeof(float));
+}
+
 }  // namespace
 
+template <class S>
 std::vector<ActivationTensor> activation_tensors(const Config& config, int row_words, size_t B, size_t T,
                                                  bool training) {
   std::vector<ActivationTensor> tensors;
-  Activations unused;
+  Activations<S> unused;
   size_t end = 0;
-  for_each_array(config, row_words, B, T, training, unused, [&](const std::string& name, size_t size, float**) {
-    tensors.push_back({name, end, size});
-    end += aligned(size);
+  for_each_array(config, row_words, B, T, training, unused, [&]<class E>(const std::string& name, size_t size, E**) {
+    tensors.push_back({name, end, size, std::is_same_v<E, S>});
+    end += floats_of<E>(size);
   });
   return tensors;
 }
 
+template <class S>
 size_t activation_floats(const Config& config, int row_words, size_t B, size_t T, bool training) {
-  auto last = activation_tensors(config, row_words, B, T, training).back();
-  return aligned(last.offset + last.size);
+  Activations<S> unused;
+  size_t end = 0;
+  for_each_array(config, row_words, B, T, training, unused,
+                 [&]<class E>(const std::string&, size_t size, E**) { end += floats_of<E>(size); });
+  return end;
 }
 
-Activations view_activations(const Config& config, int row_words, size_t B, size_t T, bool training, float* block) {
-  Activations a;
-  for_each_array(config, row_words, B, T, training, a, [&](const std::string&, size_t size, float** pointer) {
-    *pointer = block;
-    block += aligned(size);
+template <class S>
+Activations<S> view_activations(const Config& config, int row_words, size_t B, size_t T, bool training, float* block) {
+  Activations<S> a;
+  for_each_array(config, row_words, B, T, training, a, [&]<class E>(const std::string&, size_t size, E** pointer) {
+    *pointer = reinterpret_cast<E*>(block);
+    block += floats_of<E>(size);
   });
-  if (a.rope) rope_table(a.rope, T, config.HS(), config.rope_theta);
-  if (a.slopes)
-    for (int h = 0; h < config.NH; h++) a.slopes[h] = float(portable::exp2(-8.0 * (h + 1) / config.NH));
+  if (a.rope) {
+    std::vector<float> table(T * config.HS());
+    rope_table(table.data(), T, config.HS(), config.rope_theta);
+    backend::overwrite(a.rope, table.data(), table.size());
+  }
+  if (a.slopes) {
+    std::vector<float> slopes(config.NH);
+    for (int h = 0; h < config.NH; h++) slopes[h] = float(portable::exp2(-8.0 * (h + 1) / config.NH));
+    backend::overwrite(a.slopes, slopes.data(), slopes.size());
+  }
   return a;
 }
+
+#define ATTNORM_INSTANTIATE(S)                                                                            \
+  template std::vector<ActivationTensor> activation_tensors<S>(const Config&, int, size_t, size_t, bool); \
+  template size_t activation_floats<S>(const Config&, int, size_t, size_t, bool);                         \
+  template Activations<S> view_activations<S>(const Config&, int, size_t, size_t, bool, float*);
+ATTNORM_INSTANTIATE(float)
+ATTNORM_INSTANTIATE(bf16)
+#undef ATTNORM_INSTANTIATE

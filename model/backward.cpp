@@ -14,21 +14,22 @@
 #include "kernels/rope.h"
 #include "model/backend.h"
 
-template <class N, class P>
-void backward(const Config& config, const Parameters& p, Parameters& dp, Activations& a, const int32_t* tokens,
-              size_t B, size_t T, const AttentionObserver& observe) {
+template <class N, class P, class S>
+void backward(const Config& config, const Parameters<S>& p, Parameters<float>& dp, Activations<S>& a, size_t B,
+              size_t T, const AttentionObserver<S>& observe) {
   using namespace backend;
   const size_t C = config.C, NH = config.NH, V = config.V, BT = B * T;
 
-  // 4. The head.
+  // 4. The head. Nothing but the head reads the stream after the last layer.
+  constexpr const S* kNothing = nullptr;
   matmul_backward<P>(a.d_c, dp.lm_head, nullptr, a.logits, a.ln_f, p.lm_head, BT, C, V, WeightLayout::kOutIn);
-  layernorm_backward(a.dstream, dp.ln_f_weight, dp.ln_f_bias, nullptr, a.d_c, a.stream, p.ln_f_weight, a.ln_f_mean,
+  layernorm_backward(a.dstream, dp.ln_f_weight, dp.ln_f_bias, kNothing, a.d_c, a.stream, p.ln_f_weight, a.ln_f_mean,
                      a.ln_f_rstd, BT, C);
 
   for (int l = config.L - 1; l >= 0; l--) {
-    const LayerParameters& w = p.h[l];
-    LayerParameters& dw = dp.h[l];
-    LayerActivations& h = a.h[l];
+    const LayerParameters<S>& w = p.h[l];
+    LayerParameters<float>& dw = dp.h[l];
+    LayerActivations<S>& h = a.h[l];
 
     // 3. MLP.
     matmul_backward<P>(a.d_fc, dw.fc_proj_weight, dw.fc_proj_bias, a.dstream, h.gelu, w.fc_proj_weight, BT, 4 * C, C);
@@ -48,10 +49,13 @@ void backward(const Config& config, const Parameters& p, Parameters& dp, Activat
   }
 
   // 1. Tokens and positions.
-  embedding_backward(dp.wte, dp.wpe, a.dstream, tokens, B, T, C);
+  embedding_backward(dp.wte, dp.wpe, a.dstream, a.tokens, B, T, C);
 }
 
-template void backward<SelectedNormalizer, fp32>(const Config&, const Parameters&, Parameters&, Activations&,
-                                                 const int32_t*, size_t, size_t, const AttentionObserver&);
-template void backward<SelectedNormalizer, bf16>(const Config&, const Parameters&, Parameters&, Activations&,
-                                                 const int32_t*, size_t, size_t, const AttentionObserver&);
+#define ATTNORM_INSTANTIATE(P)                                                                                         \
+  template void backward<SelectedNormalizer, P>(const Config&, const Parameters<backend::Storage<P>>&,                 \
+                                                Parameters<float>&, Activations<backend::Storage<P>>&, size_t, size_t, \
+                                                const AttentionObserver<backend::Storage<P>>&);
+ATTNORM_INSTANTIATE(fp32)
+ATTNORM_INSTANTIATE(bf16)
+#undef ATTNORM_INSTANTIATE

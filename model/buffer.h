@@ -1,4 +1,4 @@
-// Memory of the model: one zeroed block of floats, aligned for SIMD and, where the system offers them, on huge pages.
+// Memory of the host: one zeroed block of floats, aligned for SIMD and, where the system offers them, on huge pages.
 #pragma once
 
 #include <cstddef>
@@ -12,6 +12,12 @@ class Buffer {
 
   float* data() const { return memory_.get(); }
   size_t size() const { return size_; }
+
+  // Calls write(x) for a block x of size() zeros that the host may write to; what it writes is the content.
+  template <class Write>
+  void fill(Write write) {
+    write(data());
+  }
 
  private:
   struct Free {

@@ -11,21 +11,22 @@
 #include "kernels/rope.h"
 #include "model/backend.h"
 
-template <class N, class P>
-void forward(const Config& config, const Parameters& p, Activations& a, const int32_t* tokens, const int32_t* targets,
-             size_t B, size_t T, float scale) {
+template <class N, class P, class S>
+void forward(const Config& config, const Parameters<S>& p, Activations<S>& a, const int32_t* tokens,
+             const int32_t* targets, size_t B, size_t T, float scale) {
   using namespace backend;
   const size_t C = config.C, NH = config.NH, V = config.V, BT = B * T;
 
   // 1. Tokens and learned positions become the residual stream. From here on it is the sum of `stream` and `branch`,
   // the output of the branch before; LayerNorm, the next to read it, adds the two and keeps the sum.
-  float* embedding = config.L > 0 ? a.h[0].stream : a.stream;
-  embedding_forward(embedding, tokens, p.wte, p.wpe, B, T, C);
-  const float *stream = embedding, *branch = nullptr;
+  a.tokens = to_kernels(a.token_room, tokens, BT);
+  S* embedding = config.L > 0 ? a.h[0].stream : a.stream;
+  embedding_forward(embedding, a.tokens, p.wte, p.wpe, B, T, C);
+  const S *stream = embedding, *branch = nullptr;
 
   for (int l = 0; l < config.L; l++) {
-    const LayerParameters& w = p.h[l];
-    LayerActivations& h = a.h[l];
+    const LayerParameters<S>& w = p.h[l];
+    LayerActivations<S>& h = a.h[l];
 
     // 2. Attention: what earlier positions have to say.
     residual_layernorm_forward(h.ln_1, h.ln_1_mean, h.ln_1_rstd, h.stream, stream, branch, w.ln_1_weight, w.ln_1_bias,
@@ -51,13 +52,18 @@ void forward(const Config& config, const Parameters& p, Activations& a, const in
   matmul_forward<P>(a.logits, a.ln_f, p.lm_head, nullptr, BT, C, V, WeightLayout::kOutIn);
 
   // 5. The loss, and at once its gradient, where a backward follows.
-  if (targets && scale != 0)
+  if (!targets) return;
+  targets = to_kernels(a.target_room, targets, BT);
+  if (scale != 0)
     cross_entropy_forward_backward(a.losses, a.logits, targets, scale, BT, V);
-  else if (targets)
+  else
     cross_entropy_forward(a.losses, a.logits, targets, BT, V);
 }
 
-template void forward<SelectedNormalizer, fp32>(const Config&, const Parameters&, Activations&, const int32_t*,
-                                                const int32_t*, size_t, size_t, float);
-template void forward<SelectedNormalizer, bf16>(const Config&, const Parameters&, Activations&, const int32_t*,
-                                                const int32_t*, size_t, size_t, float);
+#define ATTNORM_INSTANTIATE(P)                                                                                    \
+  template void forward<SelectedNormalizer, P>(const Config&, const Parameters<backend::Storage<P>>&,             \
+                                               Activations<backend::Storage<P>>&, const int32_t*, const int32_t*, \
+                                               size_t, size_t, float);
+ATTNORM_INSTANTIATE(fp32)
+ATTNORM_INSTANTIATE(bf16)
+#undef ATTNORM_INSTANTIATE

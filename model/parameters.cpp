@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/portable_math.h"
+#include "kernels/precision.h"
 #include "kernels/random.h"
 #include "model/buffer.h"
 
@@ -13,8 +15,8 @@ namespace {
 // The list. Calls f(name, shape, init, pointer) for every tensor; `pointer` is the member of `p` that shall point to
 // it. Tensors whose pointer is null lie right behind the one before: the learned scalars of a layer are one (params,
 // NH) array.
-template <class F>
-void for_each_tensor(const Config& config, Parameters& p, F f) {
+template <class S, class F>
+void for_each_tensor(const Config& config, Parameters<S>& p, F f) {
   using Shape = std::vector<size_t>;
   const size_t V = config.V, T = config.T, C = config.C, NH = config.NH;
   f("wte.weight", Shape{V, C}, Init::kNormal, &p.wte);
@@ -22,7 +24,7 @@ void for_each_tensor(const Config& config, Parameters& p, F f) {
   if (config.position == Position::kLearned) f("wpe.weight", Shape{T, C}, Init::kNormal, &p.wpe);
   p.h.resize(config.L);
   for (int l = 0; l < config.L; l++) {
-    LayerParameters& h = p.h[l];
+    LayerParameters<S>& h = p.h[l];
     std::string prefix = "h." + std::to_string(l) + ".";
     f(prefix + "ln_1.weight", Shape{C}, Init::kOne, &h.ln_1_weight);
     f(prefix + "ln_1.bias", Shape{C}, Init::kZero, &h.ln_1_bias);
@@ -70,9 +72,9 @@ size_t product(const std::vector<size_t>& shape) {
 
 std::vector<Tensor> parameter_tensors(const Config& config) {
   std::vector<Tensor> tensors;
-  Parameters unused;
+  Parameters<> unused;
   size_t end = 0;
-  for_each_tensor(config, unused, [&](const std::string& name, std::vector<size_t> shape, Init init, float** pointer) {
+  for_each_tensor(config, unused, [&](const std::string& name, std::vector<size_t> shape, Init init, auto pointer) {
     size_t offset = pointer ? aligned(end) : end;
     size_t size = product(shape);
     tensors.push_back({name, std::move(shape), offset, size, init});
@@ -92,15 +94,28 @@ size_t parameter_count(const Config& config) {
   return count;
 }
 
-Parameters view_parameters(const Config& config, float* block) {
+template <class S>
+Parameters<S> view_parameters(const Config& config, S* matrices, float* block) {
   auto tensors = parameter_tensors(config);
   auto tensor = tensors.begin();
-  Parameters view;
-  for_each_tensor(config, view, [&](const std::string&, const std::vector<size_t>&, Init, float** pointer) {
-    if (pointer) *pointer = block + tensor->offset;
+  Parameters<S> view;
+  auto start = [&](auto** pointer) {
+    if constexpr (std::is_same_v<decltype(pointer), S**>)
+      return matrices;  // in fp32 the two blocks are one, and vectors lie there too
+    else
+      return block;
+  };
+  for_each_tensor(config, view, [&](const std::string&, const std::vector<size_t>&, Init, auto** pointer) {
+    if (pointer) *pointer = start(pointer) + tensor->offset;
     ++tensor;
   });
   return view;
+}
+template Parameters<float> view_parameters<float>(const Config&, float*, float*);
+template Parameters<bf16> view_parameters<bf16>(const Config&, bf16*, float*);
+
+Parameters<float> view_parameters(const Config& config, float* block) {
+  return view_parameters<float>(config, block, block);
 }
 
 void init_parameters(const Config& config, float* block, unsigned long long seed, double scale) {

@@ -8,22 +8,29 @@
 
 #include "model/config.h"
 
+// S: what matrices are stored in (Storage of kernels/precision.h); vectors are fp32, and so are all gradients.
+template <class S = float>
 struct LayerParameters {
   float *ln_1_weight, *ln_1_bias;  // (C), (C)
-  float *qkv_weight, *qkv_bias;    // (C,3C), (3C)
-  float* theta;  // (normalizer_params, NH): scale, then bias; null where the normalizer learns nothing
-  float *proj_weight, *proj_bias;        // (C,C), (C)
-  float *ln_2_weight, *ln_2_bias;        // (C), (C)
-  float *fc_weight, *fc_bias;            // (C,4C), (4C)
-  float *fc_proj_weight, *fc_proj_bias;  // (4C,C), (C)
+  S* qkv_weight;                   // (C,3C)
+  float* qkv_bias;                 // (3C)
+  float* theta;      // (normalizer_params, NH): scale, then bias; null where the normalizer learns nothing
+  S* proj_weight;    // (C,C)
+  float* proj_bias;  // (C)
+  float *ln_2_weight, *ln_2_bias;  // (C), (C)
+  S* fc_weight;                    // (C,4C)
+  float* fc_bias;                  // (4C)
+  S* fc_proj_weight;               // (4C,C)
+  float* fc_proj_bias;             // (C)
 };
 
+template <class S = float>
 struct Parameters {
-  float* wte;  // (V,C)
-  float* wpe;  // (T,C), null without learned positions
-  std::vector<LayerParameters> h;
+  S* wte;  // (V,C)
+  S* wpe;  // (T,C), null without learned positions
+  std::vector<LayerParameters<S>> h;
   float *ln_f_weight, *ln_f_bias;  // (C), (C)
-  float* lm_head;                  // (V,C); wte itself where the head is tied
+  S* lm_head;                      // (V,C); wte itself where the head is tied
 };
 
 enum class Init {
@@ -52,7 +59,11 @@ size_t parameter_floats(const Config& config);
 size_t parameter_count(const Config& config);
 
 // Pointers into such a block.
-Parameters view_parameters(const Config& config, float* block);
+Parameters<float> view_parameters(const Config& config, float* block);
+
+// The same where matrices are stored in S: they lie in `matrices`, a block of as many elements; vectors in `block`.
+template <class S>
+Parameters<S> view_parameters(const Config& config, S* matrices, float* block);
 
 // Overwrites the block with initial values. Every number depends on the seed, the name of its tensor and its index
 // there alone, so that another normalizer, an untied head or another position encoding changes no other tensor: Philox

@@ -61,8 +61,8 @@ class BenchModel {
 
   Config config;
   size_t B, T;
-  Parameters p, dp;
-  Activations a;
+  Parameters<> p, dp;
+  Activations<> a;
   std::vector<int32_t> tokens, targets;
 
  private:

@@ -32,6 +32,9 @@ Profile profile;
 
 namespace backend {
 
+using cpu::Storage;
+using cpu::to_kernels;
+
 class Clock {
  public:
   explicit Clock(Part part) : part_(part), start_(now_ms()) {}

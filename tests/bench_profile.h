@@ -33,11 +33,11 @@ namespace profiled {
 extern Profile profile;  // what the kernels have taken since it was cleared
 
 // As in model/forward.h and model/backward.h, for N = softmax.
-template <class N, class P>
-void forward(const Config& config, const Parameters& p, Activations& a, const int32_t* tokens, const int32_t* targets,
-             size_t B, size_t T, float scale);
-template <class N, class P>
-void backward(const Config& config, const Parameters& p, Parameters& dp, Activations& a, const int32_t* tokens,
-              size_t B, size_t T, const AttentionObserver& observe);
+template <class N, class P, class S = float>
+void forward(const Config& config, const Parameters<S>& p, Activations<S>& a, const int32_t* tokens,
+             const int32_t* targets, size_t B, size_t T, float scale);
+template <class N, class P, class S = float>
+void backward(const Config& config, const Parameters<S>& p, Parameters<float>& dp, Activations<S>& a, size_t B,
+              size_t T, const AttentionObserver<S>& observe);
 
 }  // namespace profiled

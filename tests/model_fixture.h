@@ -69,8 +69,8 @@ struct Gpt {
   Config config;
   std::vector<Tensor> tensors;
   Buffer parameters, gradients, memory;
-  Parameters p, dp;
-  Activations a;
+  Parameters<> p, dp;
+  Activations<> a;
 
   Gpt(const NormalizerEntry& n, const Config& shape, size_t B, size_t T)
       : normalizer(n),
@@ -116,9 +116,7 @@ NormalizerEntry normalizer_entry(const char* name) {
           [](Gpt& gpt, const Batch& batch, const int32_t* targets, float scale) {
             forward<N, P>(gpt.config, gpt.p, gpt.a, batch.tokens.data(), targets, batch.B, batch.T, scale);
           },
-          [](Gpt& gpt, const Batch& batch) {
-            backward<N, P>(gpt.config, gpt.p, gpt.dp, gpt.a, batch.tokens.data(), batch.B, batch.T);
-          }};
+          [](Gpt& gpt, const Batch& batch) { backward<N, P>(gpt.config, gpt.p, gpt.dp, gpt.a, batch.B, batch.T); }};
 }
 
 inline const std::vector<NormalizerEntry>& every_normalizer() {

@@ -84,7 +84,7 @@ bool well_conditioned(const std::string& name, std::vector<double> z) {
 // The same for all rows of up to six keys, after a forward; longer rows weigh less.
 bool well_conditioned(const Gpt& gpt, const Batch& batch) {
   const size_t C = gpt.config.C, HS = gpt.config.HS();
-  for (const LayerActivations& h : gpt.a.h)
+  for (const LayerActivations<>& h : gpt.a.h)
     for (size_t b = 0; b < batch.B; b++)
       for (size_t head = 0; head < size_t(gpt.config.NH); head++)
         for (size_t t = 0; t < std::min(batch.T, size_t(6)); t++) {

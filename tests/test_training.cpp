@@ -30,8 +30,8 @@ namespace {
 struct Model {
   Config config;
   Buffer parameters, memory;
-  Parameters p;
-  Activations a;
+  Parameters<> p;
+  Activations<> a;
 
   Model(Position position, size_t B, size_t T, int trained_T = 7) {
     config.L = 2;

@@ -53,11 +53,10 @@ int run(int argc, char** argv) {
     throw Error("--seq-len is " + std::to_string(options.seq_len) + ", but " + stream.name() + " holds " +
                 std::to_string(stream.size()) + " tokens; use at most " + std::to_string(stream.size() - 1));
 
-  const ThreadCount threads = set_threads(options.threads);
   const size_t T = options.seq_len > 0 ? options.seq_len : model.config.T;
-  model.load(options.batch_size, T, threads.threads);
-  const Evaluation result = evaluate<SelectedNormalizer, SelectedPrecision>(model.config, model.p, model.a, stream,
-                                                                            options.batch_size, T, UINT64_MAX);
+  model.load(options.batch_size, T, set_threads(options.threads));
+  const Evaluation result = evaluate<SelectedNormalizer, SelectedPrecision>(model.config, model.weights.view(), model.a,
+                                                                            stream, options.batch_size, T, UINT64_MAX);
 
   print_fact("normalizer",
              std::string(kSelectedName) + " in " + kPrecisionName<SelectedPrecision> + ", attnorm " + version_text());

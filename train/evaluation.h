@@ -30,14 +30,15 @@ inline void require_predictable(const TokenStream& stream) {
 
 // Windows start at 0, T, 2T, ...; the last is shorter. B windows at a time, in activations made for B x T; the result
 // does not depend on B. At most `limit` tokens are predicted, from the start of the stream (see require_predictable).
-template <class N, class P = fp32>
-Evaluation evaluate(const Config& config, const Parameters& p, Activations& a, const TokenStream& stream, size_t B,
-                    size_t T, uint64_t limit) {
+template <class N, class P = fp32, class S = backend::Storage<P>>
+Evaluation evaluate(const Config& config, const Parameters<S>& p, Activations<S>& a, const TokenStream& stream,
+                    size_t B, size_t T, uint64_t limit) {
   Evaluation result;
   result.tokens = std::min(stream.size() - 1, limit);
   result.nats_by_position.resize(T);
   result.tokens_by_position.resize(T);
   std::vector<int32_t> inputs(B * T), targets(B * T);
+  std::vector<float> room;
   for (uint64_t begin = 0; begin < result.tokens;) {
     const uint64_t left = result.tokens - begin;
     const size_t length = size_t(std::min<uint64_t>(T, left));
@@ -45,9 +46,10 @@ Evaluation evaluate(const Config& config, const Parameters& p, Activations& a, c
     stream.copy(begin, rows * length, inputs.data());
     stream.copy(begin + 1, rows * length, targets.data());
     forward<N, P>(config, p, a, inputs.data(), targets.data(), rows, length);
+    const float* losses = backend::to_host(room, a.losses, rows * length);
     for (size_t i = 0; i < rows * length; i++) {
-      result.nats += a.losses[i];
-      result.nats_by_position[i % length] += a.losses[i];
+      result.nats += losses[i];
+      result.nats_by_position[i % length] += losses[i];
       result.tokens_by_position[i % length]++;
     }
     begin += rows * length;

@@ -36,15 +36,17 @@ inline int32_t draw_token(const float* logits, int V, const SamplingOptions& opt
 
 // Continues `prompt` (at least one token) by `count` tokens; returns those. Activations are for 1 x T tokens or more;
 // the model sees the last T tokens. Calls emit(token) as they appear.
-template <class N, class P = fp32, class Emit>
-std::vector<int32_t> generate(const Config& config, const Parameters& p, Activations& a,
+template <class N, class P = fp32, class Emit, class S = backend::Storage<P>>
+std::vector<int32_t> generate(const Config& config, const Parameters<S>& p, Activations<S>& a,
                               const std::vector<int32_t>& prompt, int count, size_t T, const SamplingOptions& options,
                               Emit emit) {
   std::vector<int32_t> tokens = prompt;
+  std::vector<float> room;
   for (int i = 0; i < count; i++) {
     const size_t length = std::min(tokens.size(), T);
     forward<N, P>(config, p, a, tokens.data() + tokens.size() - length, nullptr, 1, length);
-    tokens.push_back(draw_token(a.logits + (length - 1) * config.V, config.V, options, i));
+    const float* logits = backend::to_host(room, a.logits + (length - 1) * config.V, config.V);
+    tokens.push_back(draw_token(logits, config.V, options, i));
     emit(tokens.back());
   }
   return {tokens.begin() + prompt.size(), tokens.end()};

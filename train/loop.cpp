@@ -10,12 +10,14 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <type_traits>
 
 #include "data/dataset.h"
 #include "data/error.h"
 #include "kernels/normalizer/normalizer.h"
 #include "train/build_info.h"
 #include "train/console.h"
+#include "train/device.h"
 #include "train/memory.h"
 #include "train/memory_plan.h"
 #include "train/metrics.h"
@@ -27,6 +29,7 @@
 using nlohmann::ordered_json;
 using N = SelectedNormalizer;
 using P = SelectedPrecision;
+using S = backend::Storage<P>;
 using Clock = std::chrono::steady_clock;
 namespace fs = std::filesystem;
 
@@ -40,6 +43,10 @@ double flops_per_token(const Config& config, int T) {
   return 6 * linear + config.L * 6.0 * (T + 1) * C;
 }
 
+// TF32 rounds the operands of fp32 products on a GPU.
+constexpr bool kHasTf32 = !backend::kOnHost && std::is_same_v<P, fp32>;
+bool uses_tf32(const TrainOptions& options) { return kHasTf32 && options.tf32; }
+
 // --- the banner and the records --------------------------------------------------------------------------------------
 
 std::string shape_words(const Config& config) {
@@ -48,13 +55,12 @@ std::string shape_words(const Config& config) {
          (config.tied ? ", tied head" : ", untied head");
 }
 
-void print_banner(const Start& start, const Dataset& data, const ThreadCount& threads, const MemoryPlan& plan) {
+void print_banner(const Start& start, const Dataset& data, const DeviceFacts& device, const MemoryPlan& plan) {
   const TrainOptions& options = start.options;
   const uint64_t tokens = uint64_t(options.batch_size) * options.seq_len * options.grad_accum;
   print_fact("normalizer",
              std::string(kSelectedName) + " in " + kPrecisionName<P> + ", trained by attnorm " + version_text());
-  print_fact("device", "cpu, fp32, " + std::to_string(threads.threads) +
-                           (threads.threads == 1 ? " thread: " : " threads: ") + threads.reason);
+  print_fact("device", device.banner);
   print_fact("data", data.directory + ": " + with_commas(data.train.size()) + " training tokens, " +
                          with_commas(data.val.size()) + " validation tokens" +
                          (data.vocab_from_default ? "; no tokens.json: GPT-2's vocabulary of 50257 is assumed" : ""));
@@ -78,10 +84,10 @@ void print_banner(const Start& start, const Dataset& data, const ThreadCount& th
 }
 
 // What runs here: with the same options and the same of these, the same bits.
-void add_program(ordered_json& record, const ThreadCount& threads) {
-  record["device"] = "cpu";
+void add_program(ordered_json& record, const Start& start, const DeviceFacts& device, const ThreadCount& threads) {
+  record["device"] = device.record;
   record["precision"] = kPrecisionName<P>;
-  record["tf32"] = false;
+  record["tf32"] = uses_tf32(start.options);
   record["simd"] = simd_text();
   record["threads"] = threads.threads;
   record["version"] = kVersion;
@@ -89,9 +95,10 @@ void add_program(ordered_json& record, const ThreadCount& threads) {
   record["compiler"] = compiler_text();
 }
 
-ordered_json start_record(const Start& start, const Dataset& data, const ThreadCount& threads, const MemoryPlan& plan) {
+ordered_json start_record(const Start& start, const Dataset& data, const DeviceFacts& device,
+                          const ThreadCount& threads, const MemoryPlan& plan) {
   ordered_json record = {{"event", "start"}, {"schema", 1}, {"step", start.step}, {"normalizer", kSelectedName}};
-  add_program(record, threads);
+  add_program(record, start, device, threads);
   record["options"] = options_to_json(start.options);
   record["parameters"] = parameter_count(start.config);
   record["flops_per_token"] = flops_per_token(start.config, start.options.seq_len);
@@ -108,9 +115,9 @@ ordered_json start_record(const Start& start, const Dataset& data, const ThreadC
   return record;
 }
 
-ordered_json resume_record(const Start& start, const ThreadCount& threads) {
+ordered_json resume_record(const Start& start, const DeviceFacts& device, const ThreadCount& threads) {
   ordered_json record = {{"event", "resume"}, {"step", start.step}};
-  add_program(record, threads);
+  add_program(record, start, device, threads);
   record["options"] = options_to_json(start.options);
   return record;
 }
@@ -226,7 +233,10 @@ void train_updates(Trainer<N, P>& trainer, const Start& start, const Dataset& da
 
 int run_training(const TrainOptions& asked) {
   // 1. Where to start, on which data, with which model; every objection comes before anything is written.
-  Start start = start_run(asked, kSelectedName, kPrecisionName<P>);
+  if (asked.tf32 && asked.given.count("tf32") && !kHasTf32)
+    throw Error("--tf32 is for build/" + variant_name(kSelectedName, "", true) +
+                "/train, which multiplies in fp32 on a GPU; this program is built for " + selected_variant());
+  Start start = start_run(asked, kSelectedName, kPrecisionName<P>, !backend::kOnHost);
   const TrainOptions& options = start.options;
   if (!asked.resume) refuse_used_folder(options);
   require_writable(options.out);
@@ -244,11 +254,12 @@ int run_training(const TrainOptions& asked) {
 
   // 2. The plan.
   const ThreadCount threads = set_threads(options.threads);
+  const DeviceFacts device = backend::describe_device(threads, uses_tf32(options));
   const MemoryPlan plan =
-      plan_memory(start.config, kRowWords<N>, options.batch_size, options.seq_len, true, threads.threads);
-  print_banner(start, data, threads, plan);
-  require_memory(start.config, kRowWords<N>, options.batch_size, options.seq_len, true, threads.threads,
-                 available_memory_bytes());
+      plan_memory<S>(start.config, kRowWords<N>, options.batch_size, options.seq_len, true, threads.threads);
+  print_banner(start, data, device, plan);
+  require_memory<S>(start.config, kRowWords<N>, options.batch_size, options.seq_len, true, threads.threads,
+                    device.free_bytes);
   if (start.resumed && start.step == steps && Metrics::ended(options.out, start.step)) {
     print_fact("finished", "the run has done all of its " + std::to_string(steps) +
                                " updates; --steps with a larger number goes on");
@@ -269,7 +280,8 @@ int run_training(const TrainOptions& asked) {
   Metrics::truncate(options.out, start.resumed ? std::optional(start.step) : std::nullopt);
   write_options_ini((fs::path(options.out) / "options.ini").string(), options);
   Metrics metrics(options.out);
-  metrics.write(metrics.empty() ? start_record(start, data, threads, plan) : resume_record(start, threads));
+  metrics.write(metrics.empty() ? start_record(start, data, device, threads, plan)
+                                : resume_record(start, device, threads));
 
   // 4. Training.
   catch_interrupts();

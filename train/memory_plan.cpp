@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <type_traits>
 
 #include "data/error.h"
 #include "kernels/attention.h"
@@ -15,10 +16,11 @@
 namespace {
 
 // The activations of B x T tokens, or what no machine has where that might not fit into a size_t.
+template <class S>
 size_t activation_bytes(const Config& config, int row_words, size_t B, size_t T, bool training) {
   constexpr size_t kTooMuch = size_t(1) << 60;
-  const double bound = double(activation_floats(config, row_words, 1, 1, training)) * sizeof(float) * B * T;
-  return bound < double(kTooMuch) ? activation_floats(config, row_words, B, T, training) * sizeof(float) : kTooMuch;
+  const double bound = double(activation_floats<S>(config, row_words, 1, 1, training)) * sizeof(float) * B * T;
+  return bound < double(kTooMuch) ? activation_floats<S>(config, row_words, B, T, training) * sizeof(float) : kTooMuch;
 }
 
 }  // namespace
@@ -33,15 +35,17 @@ Workspace workspace(const Config& config, size_t B, size_t T) {
                 matmul_shared_floats(BT, C, V)})};
 }
 
+template <class S>
 MemoryPlan plan_memory(const Config& config, int row_words, size_t B, size_t T, bool training, int threads) {
   MemoryPlan plan;
-  plan.parameters = parameter_floats(config) * sizeof(float);
-  plan.activations = activation_bytes(config, row_words, B, T, training);
+  const size_t masters = parameter_floats(config) * sizeof(float);
+  plan.parameters = masters + (std::is_same_v<S, float> ? 0 : parameter_floats(config) * sizeof(S));
+  plan.activations = activation_bytes<S>(config, row_words, B, T, training);
   const Workspace scratch = workspace(config, B, T);
   plan.workspace = (scratch.each_thread * size_t(threads) + scratch.shared) * sizeof(float);
   if (training) {
-    plan.gradients = plan.parameters;
-    plan.optimizer = 2 * plan.parameters;
+    plan.gradients = masters;
+    plan.optimizer = 2 * masters;
   }
   return plan;
 }
@@ -59,9 +63,10 @@ std::string plan_text(const MemoryPlan& plan) {
          " workspace";
 }
 
+template <class S>
 void require_memory(const Config& config, int row_words, size_t B, size_t T, bool training, int threads,
                     size_t available) {
-  auto need = [&](size_t batch) { return plan_memory(config, row_words, batch, T, training, threads).total(); };
+  auto need = [&](size_t batch) { return plan_memory<S>(config, row_words, batch, T, training, threads).total(); };
   if (need(B) <= available) return;
   size_t fits = 0;
   for (size_t step = B; step > 0; step /= 2)  // the largest batch below B, bit by bit
@@ -76,3 +81,10 @@ void require_memory(const Config& config, int row_words, size_t B, size_t T, boo
                : fits > 0 ? " (--grad-accum keeps the tokens per update)"
                           : ": reduce --layers, --channels or --seq-len"));
 }
+
+#define ATTNORM_INSTANTIATE(S)                                                       \
+  template MemoryPlan plan_memory<S>(const Config&, int, size_t, size_t, bool, int); \
+  template void require_memory<S>(const Config&, int, size_t, size_t, bool, int, size_t);
+ATTNORM_INSTANTIATE(float)
+ATTNORM_INSTANTIATE(bf16)
+#undef ATTNORM_INSTANTIATE

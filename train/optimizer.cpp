@@ -1,11 +1,6 @@
 #include "train/optimizer.h"
 
 #include <algorithm>
-#include <cmath>
-
-#include "kernels/adamw.h"
-#include "kernels/check.h"
-#include "model/backend.h"
 
 namespace {
 
@@ -19,12 +14,7 @@ double power(double beta, uint64_t k) {
 
 }  // namespace
 
-double gradient_norm(const float* gradients, size_t size) {
-  return std::sqrt(backend::sum_of_squares(gradients, size));
-}
-
-void update_parameters(const std::vector<Tensor>& tensors, float* parameters, float* gradients, float* m, float* v,
-                       const OptimizerOptions& options, uint64_t k, double norm) {
+AdamW adamw_step(const OptimizerOptions& options, uint64_t k, double norm) {
   AdamW step;
   step.lr = float(options.lr);
   step.beta1 = float(options.beta1);
@@ -32,8 +22,12 @@ void update_parameters(const std::vector<Tensor>& tensors, float* parameters, fl
   step.correction1 = float(1 - power(options.beta1, k + 1));
   step.correction2 = float(1 - power(options.beta2, k + 1));
   step.grad_scale = options.grad_clip > 0 ? float(std::min(1.0, options.grad_clip / (norm + 1e-6))) : 1.0f;
+  return step;
+}
+
+std::vector<AdamWTensor> adamw_tensors(const std::vector<Tensor>& tensors, double weight_decay) {
   std::vector<AdamWTensor> updated;
   for (const Tensor& tensor : tensors)
-    updated.push_back({tensor.offset, tensor.size, tensor.decays() ? float(options.weight_decay) : 0.0f});
-  backend::adamw_update(parameters, gradients, m, v, updated, step);
+    updated.push_back({tensor.offset, tensor.size, tensor.decays() ? float(weight_decay) : 0.0f});
+  return updated;
 }

@@ -25,6 +25,7 @@ struct About {
   const char* help;
   Use use = Use::kRun;
   const char* default_text = nullptr;  // for --help, where the default depends on other options
+  bool newer = false;                  // checkpoints written before there was this option have its default
 };
 
 constexpr const char* kData = "Data";
@@ -101,6 +102,9 @@ void for_each_option(Options& o, const Visit& visit) {
   visit(group, About{"attention-every", "updates between attention records, 0 for none", Use::kFlexible},
         o.attention_every, non_negative<int>());
   visit(group, About{"threads", "CPU threads, 0 to choose", Use::kFlexible}, o.threads, between(0, kMostThreads));
+  visit(group,
+        About{"tf32", "on a GPU, in fp32: faster products of operands rounded to TF32", Use::kFlexible, nullptr, true},
+        o.tf32, anything<bool>());
   visit(group, About{"resume", "go on with the run in --out; every option comes from the run", Use::kCall}, o.resume,
         anything<bool>());
   visit(group, About{"dry-run", "print the plan and stop", Use::kCall}, o.dry_run, anything<bool>());
@@ -254,6 +258,7 @@ TrainOptions options_from_json(const nlohmann::ordered_json& json, const std::st
     known.push_back(about.name);
     std::string where = std::string(about.name) + " in the options of " + file;
     auto found = json.find(about.name);
+    if (found == json.end() && about.newer) return;
     if (found == json.end()) throw Error(where + " is missing");
     bool right_type = found->is_string() == std::is_same_v<T, std::string>;
     std::string text = found->is_string() ? found->template get<std::string>() : found->dump();

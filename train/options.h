@@ -54,6 +54,7 @@ struct TrainOptions {
   int log_every = 10;
   int attention_every = 100;  // 0: never
   int threads = 0;            // 0: set_threads() of train/threads.h chooses
+  bool tf32 = false;          // on a GPU: fp32 products may round their operands
 
   // What this call asks for; not saved with the run
   bool resume = false;

@@ -30,10 +30,10 @@ int run(int argc, char** argv) {
     throw Error("checkpoint '" + model.path + "' has a vocabulary of " + std::to_string(model.config.V) +
                 "; sample knows bytes alone, a vocabulary of 256");
   const size_t T = model.config.T;
-  model.load(1, T, set_threads(threads).threads);
+  model.load(1, T, set_threads(threads));
   std::fwrite(prompt.data(), 1, prompt.size(), stdout);
-  generate<SelectedNormalizer, SelectedPrecision>(model.config, model.p, model.a, encode(prompt), tokens, T, sampling,
-                                                  [](int32_t token) {
+  generate<SelectedNormalizer, SelectedPrecision>(model.config, model.weights.view(), model.a, encode(prompt), tokens,
+                                                  T, sampling, [](int32_t token) {
                                                     std::putchar(token);
                                                     std::fflush(stdout);
                                                   });

@@ -17,11 +17,22 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// `trained` was trained with the variant `used`; this program is built for the variant `program`.
-void require_same_variant(const std::string& trained, const std::string& used, const std::string& program) {
-  if (used != program)
-    throw Error(trained + " was trained with " + used + ", and this program is built for " + program + "; use build/" +
-                used + "/train, or --init-from to switch");
+// What a program is built for. A run may move between the CPU and a GPU, but keeps its normalizer and its precision.
+struct Built {
+  std::string normalizer, precision;
+  bool on_gpu;
+
+  std::string name() const { return variant_name(normalizer, precision, on_gpu); }
+};
+
+// `trained` was trained with this normalizer and precision.
+void require_same_variant(const std::string& trained, const std::string& normalizer, const std::string& precision,
+                          const Built& program) {
+  const std::string used = variant_name(normalizer, precision);
+  if (used != variant_name(program.normalizer, program.precision))
+    throw Error(trained + " was trained with " + used + ", and this program is built for " +
+                variant_name(program.normalizer, program.precision) + "; use build/" +
+                Built{normalizer, precision, program.on_gpu}.name() + "/train, or --init-from to switch");
 }
 
 // A new run, from nothing or from a checkpoint whose shape it takes.
@@ -43,18 +54,17 @@ Start start_new(const TrainOptions& asked) {
 
 // A run that exists goes on from its newest checkpoint, or starts again where it has none yet. options.ini holds what
 // an earlier --resume changed.
-Start start_resumed(const TrainOptions& asked, const std::string& normalizer, const std::string& precision) {
-  const std::string program = variant_name(normalizer, precision);
+Start start_resumed(const TrainOptions& asked, const Built& program) {
   const std::string run_precision = Metrics::program(asked.out, "precision");
   const std::string ini = (fs::path(asked.out) / "options.ini").string();
   if (!fs::exists(ini)) throw Error("--resume needs a run, and --out '" + asked.out + "' holds no options.ini");
   const char* words[] = {"train", "--config", ini.c_str(), "--out", asked.out.c_str()};
-  const TrainOptions saved = parse_train_options(5, words, program);
+  const TrainOptions saved = parse_train_options(5, words, program.name());
   FoundCheckpoint found = newest_checkpoint(asked.out, CheckpointUse::kTraining);
   if (found.path.empty()) {
     const std::string trained = Metrics::program(asked.out, "normalizer");
-    require_same_variant("the run '" + asked.out + "'",
-                         variant_name(trained.empty() ? normalizer : trained, run_precision), program);
+    require_same_variant("the run '" + asked.out + "'", trained.empty() ? program.normalizer : trained, run_precision,
+                         program);
     TrainOptions options = merge_resume(saved, asked);
     options.given = saved.given;
     Start start = start_new(options);
@@ -64,8 +74,7 @@ Start start_resumed(const TrainOptions& asked, const std::string& normalizer, co
   Start start;
   start.log = found.warnings;
   start.config = load_config(found.path);
-  require_same_variant("checkpoint '" + found.path + "'", variant_name(start.config.normalizer, run_precision),
-                       program);
+  require_same_variant("checkpoint '" + found.path + "'", start.config.normalizer, run_precision, program);
   TrainerState state = load_trainer_state(found.path);
   const TrainOptions first = options_from_json(state.options, found.path + "/trainer_state.json");
   start.options = merge_resume(merge_resume(first, saved), asked);
@@ -79,8 +88,8 @@ Start start_resumed(const TrainOptions& asked, const std::string& normalizer, co
 
 }  // namespace
 
-Start start_run(const TrainOptions& asked, const std::string& normalizer, const std::string& precision) {
-  return asked.resume ? start_resumed(asked, normalizer, precision) : start_new(asked);
+Start start_run(const TrainOptions& asked, const std::string& normalizer, const std::string& precision, bool on_gpu) {
+  return asked.resume ? start_resumed(asked, {normalizer, precision, on_gpu}) : start_new(asked);
 }
 
 void complete_config(Start& start, int vocab_size, const std::string& normalizer, int normalizer_params) {

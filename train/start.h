@@ -25,9 +25,9 @@ struct Start {
 };
 
 // A new run, from nothing or from a checkpoint whose shape it takes; or, with --resume, one that exists, from its newest
-// intact checkpoint. `normalizer`, `precision`: what this program is
-// built for. Error where the options contradict what is there.
-Start start_run(const TrainOptions& asked, const std::string& normalizer, const std::string& precision);
+// intact checkpoint. `normalizer`, `precision`, `on_gpu`: what this
+// program is built for. Error where the options contradict what is there.
+Start start_run(const TrainOptions& asked, const std::string& normalizer, const std::string& precision, bool on_gpu);
 
 // Completes the model: without a checkpoint its shape comes from the options, its normalizer always from the program.
 void complete_config(Start& start, int vocab_size, const std::string& normalizer, int normalizer_params);

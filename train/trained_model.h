@@ -5,22 +5,23 @@
 #include <string>
 
 #include "data/error.h"
-#include "kernels/cpu/parallel.h"
 #include "kernels/normalizer/normalizer.h"
 #include "model/activations.h"
-#include "model/buffer.h"
-#include "model/parameters.h"
+#include "model/backend.h"
+#include "model/weights.h"
 #include "train/checkpoint.h"
 #include "train/console.h"
-#include "train/memory.h"
+#include "train/device.h"
 #include "train/memory_plan.h"
 
 struct TrainedModel {
+  using S = backend::Storage<SelectedPrecision>;
+
   std::string path;  // the step folder
   Config config;
-  Buffer parameters, activation_memory;
-  Parameters p;
-  Activations a;
+  Weights<S> weights;
+  backend::Memory activation_memory;
+  Activations<S> a;
 
   // Reads the shape; the tensors come with load(). Error unless the checkpoint is intact and of this program's
   // normalizer.
@@ -38,17 +39,18 @@ struct TrainedModel {
 
   // Allocates for B x T tokens at once and reads the tensors. With learned positions T may not exceed those of the
   // model.
-  void load(size_t B, size_t T, int threads) {
+  void load(size_t B, size_t T, const ThreadCount& threads) {
     if (config.position == Position::kLearned && T > size_t(config.T))
       throw Error("--seq-len is " + std::to_string(T) + ", but the model has learned positions for " +
                   std::to_string(config.T) + " tokens; use at most that");
-    require_memory(config, kRowWords<SelectedNormalizer>, B, T, false, threads, available_memory_bytes());
-    parameters = Buffer(parameter_floats(config));
-    activation_memory = Buffer(activation_floats(config, kRowWords<SelectedNormalizer>, B, T, false));
+    constexpr int kWords = kRowWords<SelectedNormalizer>;
+    const DeviceFacts device = backend::describe_device(threads, false);
+    require_memory<S>(config, kWords, B, T, false, threads.threads, device.free_bytes);
+    weights = Weights<S>(config);
+    activation_memory = backend::Memory(activation_floats<S>(config, kWords, B, T, false));
     const Workspace scratch = workspace(config, B, T);
-    cpu::reserve_scratch(scratch.each_thread, scratch.shared);
-    p = view_parameters(config, parameters.data());
-    a = view_activations(config, kRowWords<SelectedNormalizer>, B, T, false, activation_memory.data());
-    load_parameters(path, config, parameters.data(), LoadMode::kExact);
+    backend::reserve_scratch(scratch.each_thread, scratch.shared);
+    a = view_activations<S>(config, kWords, B, T, false, activation_memory.data());
+    weights.fill([&](float* parameters) { load_parameters(path, config, parameters, LoadMode::kExact); });
   }
 };
