@@ -283,6 +283,13 @@ TEST_CASE("JSON holds every option and is read strictly", "[core][options]") {
   for (const auto& [change, sentence] : cases) CHECK(wrong(change) == sentence);
 }
 
+TEST_CASE("JSON from before there was --tf32 is read, and means without", "[core][options]") {
+  auto json = nlohmann::ordered_json::parse(text(parse({"--text", "t", "--tf32"})));
+  CHECK(options_from_json(json, "f").tf32);
+  json.erase("tf32");
+  CHECK_FALSE(options_from_json(json, "f").tf32);
+}
+
 TEST_CASE("--resume takes every option from the run but the few that may change", "[core][options]") {
   TempDir folder;
   std::string data = folder / "d", other = folder / "e";

@@ -82,6 +82,9 @@ void for_each_option(Options& o, const Visit& visit) {
   visit(group, About{"beta1", "decay of AdamW's first moment"}, o.beta1, fraction());
   visit(group, About{"beta2", "decay of AdamW's second moment"}, o.beta2, fraction());
   visit(group, About{"grad-clip", "highest norm of the gradient, 0 for no limit"}, o.grad_clip, non_negative<double>());
+  visit(group,
+        About{"tf32", "on a GPU, in fp32: faster products, of operands rounded to TF32", Use::kRun, nullptr, true},
+        o.tf32, anything<bool>());
   visit(group, About{"init-from", "start from the weights of this step folder or run, at update 0"}, o.init_from,
         anything<std::string>());
   visit(group,
@@ -102,9 +105,6 @@ void for_each_option(Options& o, const Visit& visit) {
   visit(group, About{"attention-every", "updates between attention records, 0 for none", Use::kFlexible},
         o.attention_every, non_negative<int>());
   visit(group, About{"threads", "CPU threads, 0 to choose", Use::kFlexible}, o.threads, between(0, kMostThreads));
-  visit(group,
-        About{"tf32", "on a GPU, in fp32: faster products of operands rounded to TF32", Use::kFlexible, nullptr, true},
-        o.tf32, anything<bool>());
   visit(group, About{"resume", "go on with the run in --out; every option comes from the run", Use::kCall}, o.resume,
         anything<bool>());
   visit(group, About{"dry-run", "print the plan and stop", Use::kCall}, o.dry_run, anything<bool>());

@@ -42,6 +42,7 @@ struct TrainOptions {
   double beta1 = 0.9;
   double beta2 = 0.95;
   double grad_clip = 1;  // 0: off
+  bool tf32 = false;     // on a GPU: products of fp32 operands may round them
   std::string init_from;
   std::string continue_from;
 
@@ -54,7 +55,6 @@ struct TrainOptions {
   int log_every = 10;
   int attention_every = 100;  // 0: never
   int threads = 0;            // 0: set_threads() of train/threads.h chooses
-  bool tf32 = false;          // on a GPU: fp32 products may round their operands
 
   // What this call asks for; not saved with the run
   bool resume = false;
