@@ -343,24 +343,30 @@ void check_gradient(const std::string& name) {
   CHECK(checked >= 10);  // of 16
 }
 
-// Cuts the row into parts, each of which starts from `begin` and is merged into those before it, in every pass.
+// Cuts the row into parts, one after the other or interleaved, each of which starts from `begin`; they are merged, the
+// interleaved ones last to first, in every pass.
 template <class N>
-void check_merge(const std::string& name, size_t parts) {
+void check_merge(const std::string& name, size_t parts, bool interleaved) {
   for (const NamedRow& entry : all_rows()) {
     const Scores& z = entry.z;
     if (sum_is_noise<N>(name, z)) continue;
     size_t n = z.size();
-    INFO(entry.name << " in " << parts << " parts");
+    INFO(entry.name << " in " << parts << (interleaved ? " interleaved" : "") << " parts");
     Scores g = random_vector("g " + entry.name, n), a(n), dz = g;
     auto theta = test_theta<N>();
-    auto part_begin = [&](size_t part) { return part * n / parts; };  // some are empty where n < parts
+    auto keys_of = [&](size_t part) {  // none for some where n < parts
+      std::vector<size_t> keys;
+      for (size_t j = 0; j < n; j++)
+        if ((interleaved ? parts - 1 - j % parts : j * parts / n) == part) keys.push_back(j);
+      return keys;
+    };
 
     auto row = N::begin(double(n), theta.data());
     for_each_pass<N::passes>([&](auto pass) {
       auto whole = row;
       for (size_t part = 0; part < parts; part++) {
         auto piece = row;
-        for (size_t j = part_begin(part); j < part_begin(part + 1); j++) a[j] = N::add(piece, z[j], double(j), pass);
+        for (size_t j : keys_of(part)) a[j] = N::add(piece, z[j], double(j), pass);
         if (part == 0)
           whole = piece;
         else
@@ -377,8 +383,7 @@ void check_merge(const std::string& name, size_t parts) {
       auto whole = back;
       for (size_t part = 0; part < parts; part++) {
         auto piece = back;
-        for (size_t j = part_begin(part); j < part_begin(part + 1); j++)
-          dz[j] = N::back_add(row, piece, z[j], double(j), dz[j], pass);
+        for (size_t j : keys_of(part)) dz[j] = N::back_add(row, piece, z[j], double(j), dz[j], pass);
         if (part == 0)
           whole = piece;
         else
@@ -549,7 +554,8 @@ TEST_CASE("a NaN among the scores is seen in the weights and the gradient", "[co
 
 TEST_CASE("a row cut into parts and merged is the whole row", "[core][normalizers]") {
   for (size_t parts : {2, 3, 5})
-    for_every_normalizer([&]<class N>(const std::string& name) { check_merge<N>(name, parts); });
+    for (bool interleaved : {false, true})
+      for_every_normalizer([&]<class N>(const std::string& name) { check_merge<N>(name, parts, interleaved); });
 }
 
 TEST_CASE("weight and dscore give what the passes give", "[core][normalizers]") {

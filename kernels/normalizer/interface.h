@@ -14,8 +14,9 @@
 //     Row<V> begin(V n, const V* theta)
 //     // takes key j; in the last pass returns its weight, but for `scale`
 //     V add(Row<V>&, V z, V j, auto pass)
-//     // joins the sums of two parts of the row; `later` saw only larger j
-//     void merge(Row<V>&, const Row<V>& later, auto pass)
+//     // joins the sums of two parts of the row, which may lie in any order and be interleaved: of equals the smaller j
+//     // is the first
+//     void merge(Row<V>&, const Row<V>& other, auto pass)
 //     // all keys of the pass are in
 //     void end(Row<V>&, auto pass)
 //     // a_j = what the last add returned * scale
@@ -25,7 +26,7 @@
 //     Back<V> back_begin(const Row<V>&, V dot)
 //     // g = dL/da_j in pass 0, then what the pass before returned; the last returns dz_j
 //     V back_add(const Row<V>&, Back<V>&, V z, V j, V g, auto pass)
-//     void back_merge(Back<V>&, const Back<V>& later, auto pass)
+//     void back_merge(Back<V>&, const Back<V>& other, auto pass)
 //     // overwrites dtheta (params) with this row's part of dL/dtheta
 //     void dparam(const Back<V>&, V n, V* dtheta)
 //   };

@@ -50,8 +50,8 @@ struct Ratio : Normalizer {
     return phi;
   }
   template <class V>
-  static HD void merge(Row<V>& row, const Row<V>& later, auto) {
-    row.sum += later.sum;
+  static HD void merge(Row<V>& row, const Row<V>& other, auto) {
+    row.sum += other.sum;
   }
   template <class V>
   static HD void end(Row<V>& row, auto) {

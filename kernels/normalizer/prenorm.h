@@ -48,15 +48,15 @@ struct PreNorm : Normalizer {
     }
   }
   template <class V>
-  static HD void merge(Row<V>& row, const Row<V>& later, auto pass) {
-    if constexpr (pass == 0) {  // (z - shift) = (z - later.shift) + d
-      row.shift = num::select(row.count == V(0), later.shift, row.shift);
-      V d = num::select(later.count == V(0), V(0), later.shift - row.shift);
-      row.count += later.count;
-      row.sum += later.sum + later.count * d;
-      row.squares += later.squares + d * (V(2) * later.sum + later.count * d);
+  static HD void merge(Row<V>& row, const Row<V>& other, auto pass) {
+    if constexpr (pass == 0) {  // (z - shift) = (z - other.shift) + d
+      row.shift = num::select(row.count == V(0), other.shift, row.shift);
+      V d = num::select(other.count == V(0), V(0), other.shift - row.shift);
+      row.count += other.count;
+      row.sum += other.sum + other.count * d;
+      row.squares += other.squares + d * (V(2) * other.sum + other.count * d);
     } else {
-      Inner::merge(row.inner, later.inner, Pass<pass - 1>());
+      Inner::merge(row.inner, other.inner, Pass<pass - 1>());
     }
   }
   template <class V>
@@ -98,11 +98,11 @@ struct PreNorm : Normalizer {
     }
   }
   template <class V>
-  static HD void back_merge(Back<V>& back, const Back<V>& later, auto pass) {
-    if constexpr (pass < Inner::back_passes) Inner::back_merge(back.inner, later.inner, pass);
+  static HD void back_merge(Back<V>& back, const Back<V>& other, auto pass) {
+    if constexpr (pass < Inner::back_passes) Inner::back_merge(back.inner, other.inner, pass);
     if constexpr (pass == Inner::back_passes - 1) {
-      back.sum += later.sum;
-      back.dot_u += later.dot_u;
+      back.sum += other.sum;
+      back.dot_u += other.dot_u;
     }
   }
   template <class V>

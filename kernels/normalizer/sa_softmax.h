@@ -64,14 +64,16 @@ struct SelfAdjust : Normalizer {
     }
   }
   template <class V>
-  static HD void merge(Row<V>& row, const Row<V>& later, auto pass) {
+  static HD void merge(Row<V>& row, const Row<V>& other, auto pass) {
     if constexpr (pass == 0) {
-      row.argmax = num::select(later.max > row.max, later.argmax, row.argmax);
-      row.max = num::max(row.max, later.max);
-      row.argmin = num::select(later.min < row.min, later.argmin, row.argmin);
-      row.min = num::min(row.min, later.min);
+      const V first_max = num::select(row.max > other.max, row.argmax, num::min(row.argmax, other.argmax));
+      const V first_min = num::select(row.min < other.min, row.argmin, num::min(row.argmin, other.argmin));
+      row.argmax = num::select(other.max > row.max, other.argmax, first_max);
+      row.argmin = num::select(other.min < row.min, other.argmin, first_min);
+      row.max = num::max(row.max, other.max);
+      row.min = num::min(row.min, other.min);
     } else {
-      row.sum += later.sum;
+      row.sum += other.sum;
     }
   }
   template <class V>
@@ -117,8 +119,8 @@ struct SelfAdjust : Normalizer {
     }
   }
   template <class V>
-  static HD void back_merge(Back<V>& back, const Back<V>& later, auto pass) {
-    if constexpr (pass == 0) back.g += later.g;
+  static HD void back_merge(Back<V>& back, const Back<V>& other, auto pass) {
+    if constexpr (pass == 0) back.g += other.g;
   }
 };
 

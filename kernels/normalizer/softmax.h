@@ -40,11 +40,11 @@ struct Exponential : Normalizer {
     }
   }
   template <class V>
-  static HD void merge(Row<V>& row, const Row<V>& later, auto pass) {
+  static HD void merge(Row<V>& row, const Row<V>& other, auto pass) {
     if constexpr (pass == 0)
-      row.max = num::max(row.max, later.max);
+      row.max = num::max(row.max, other.max);
     else
-      row.sum += later.sum;
+      row.sum += other.sum;
   }
   template <class V>
   static HD void end(Row<V>& row, auto pass) {
@@ -66,8 +66,8 @@ struct Exponential : Normalizer {
     return row.c * e;
   }
   template <class V>
-  static HD void back_merge(Back<V>& back, const Back<V>& later, auto) {
-    back.dc += later.dc;
+  static HD void back_merge(Back<V>& back, const Back<V>& other, auto) {
+    back.dc += other.dc;
   }
   template <class V>
   static HD void dparam(const Back<V>& back, V n, V* dtheta) {
