@@ -1,0 +1,58 @@
+#include "kernels/cuda/attention_scratch.h"
+
+#include <algorithm>
+
+#include "kernels/attention.h"
+#include "kernels/cuda/device.h"
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/runtime.h"
+#include "kernels/normalizer/normalizer.h"
+
+namespace cuda {
+
+namespace {
+
+constexpr size_t kBackWords = std::max({
+#define ATTNORM_BACK_WORDS(name, ...) sizeof(named::name::Back<float>) / sizeof(float),
+    EVERY_NORMALIZER(ATTNORM_BACK_WORDS)
+#undef ATTNORM_BACK_WORDS
+});
+constexpr int kParams = std::max({
+#define ATTNORM_PARAMS(name, ...) named::name::params,
+    EVERY_NORMALIZER(ATTNORM_PARAMS)
+#undef ATTNORM_PARAMS
+});
+
+constexpr int kThreads = 256;
+
+// One block for each learned scalar of each head.
+__global__ void __launch_bounds__(kThreads)
+    add_dtheta_kernel(float* dtheta, const float* parts, size_t B, size_t T, size_t NH) {
+  const size_t h = blockIdx.x % NH, parameter = blockIdx.x / NH;
+  double sum = 0;
+  for (size_t b = 0; b < B; b++) {
+    const float* of_head = parts + (parameter * B * NH + b * NH + h) * T;
+    for (size_t t = threadIdx.x; t < T; t += kThreads) sum += of_head[t];
+  }
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) dtheta[blockIdx.x] += float(sum);
+}
+
+}  // namespace
+
+size_t attention_row_floats(size_t words, size_t B, size_t T, size_t NH) { return words * B * NH * T; }
+
+size_t attention_shared_floats(size_t B, size_t T, size_t NH, size_t /*HS*/) {
+  return (kBackWords + kParams) * B * NH * T;
+}
+
+BackScratch back_scratch(size_t B, size_t T, size_t NH) {
+  float* memory = shared_scratch(attention_shared_floats(B, T, NH, 0));
+  return {memory, memory + kBackWords * B * NH * T};
+}
+
+void add_dtheta(float* dtheta, const float* parts, int params, size_t B, size_t T, size_t NH) {
+  CUDA_LAUNCH(add_dtheta_kernel, (Grid{unsigned(params * NH), kThreads}), dtheta, parts, B, T, NH);
+}
+
+}  // namespace cuda
