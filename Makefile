@@ -45,21 +45,35 @@ endif
 # Compiled once for each normalizer, with ATTNORM_NORMALIZER set to its name: what instantiates templates for it, in every
 # precision. The programs, one for each normalizer and precision, and the tests take it from there. Everything else is
 # compiled once, into a library.
-INSTANTIATIONS := kernels/cpu/attention.cpp model/forward.cpp model/backward.cpp
+MODEL := model/forward.cpp model/backward.cpp
+INSTANTIATIONS := kernels/cpu/attention.cpp $(MODEL)
 PROGRAMS := train evaluate sample
 PER_PROGRAM := train/loop.cpp $(PROGRAMS:%=train/%.cpp)
 SHARED_MAINS := data/prepare.cpp train/compare.cpp
 COMMON := $(filter-out $(INSTANTIATIONS) $(PER_PROGRAM) $(SHARED_MAINS), \
   $(wildcard kernels/*.cpp kernels/*/*.cpp model/*.cpp data/*.cpp train/*.cpp))
 BENCHMARK := $(wildcard tests/bench*.cpp)
-TESTS := $(filter-out $(BENCHMARK),$(wildcard tests/*.cpp))
+TESTS := $(filter-out $(BENCHMARK) tests/test_cuda_%,$(wildcard tests/*.cpp))
 
-# The folder of a normalizer in a precision, as train/variant.h names it.
-variant = $(1)$(if $(filter-out fp32,$(2)),-$(2))
-variants_of = $(foreach precision,$(PRECISION),$(foreach name,$(1),$(call variant,$(name),$(precision))))
-programs_of = $(foreach folder,$(call variants_of,$(1)),$(PROGRAMS:%=$(BUILD)/$(folder)/%)) \
+# On a GPU. What depends on the backend is compiled once more for it; the kernels by nvcc, and for the tests by the host's
+# compiler, to run in the emulator.
+CUDA_KERNELS := $(filter-out kernels/cuda/attention.cu,$(wildcard kernels/cuda/*.cu))
+ON_BACKEND := model/activations.cpp train/memory_plan.cpp
+CUDA_TESTS := $(patsubst %,tests/%.cpp,main test_adamw test_attention test_cross_entropy test_embedding test_gelu \
+  test_golden test_layernorm test_matmul test_model test_rope) $(wildcard tests/test_cuda_*.cpp)
+EMULATOR := $(filter-out %/api_check.cpp,$(wildcard tests/cuda_emulator/*.cpp))
+
+# The folder of a normalizer on a device (-cuda, or nothing) in a precision, as train/variant.h names it.
+variant = $(1)$(3)$(if $(filter-out fp32,$(2)),-$(2))
+variants_of = $(foreach precision,$(PRECISION),$(foreach name,$(1),$(call variant,$(name),$(precision),$(2))))
+programs_of = $(foreach folder,$(call variants_of,$(1),$(2)),$(PROGRAMS:%=$(BUILD)/$(folder)/%)) \
   $(BUILD)/prepare $(BUILD)/compare
 instantiations_of = $(foreach name,$(1),$(INSTANTIATIONS:%.cpp=$(BUILD)/$(name)/objects/%.o))
+cuda_model_of = $(ON_BACKEND:%.cpp=$(BUILD)/cuda/objects/%.o) \
+  $(foreach name,$(1),$(MODEL:%.cpp=$(BUILD)/$(name)-cuda/objects/%.o))
+# The kernels that nvcc compiles ($(BUILD)) or that run in the emulator ($(BUILD)/emulated).
+cuda_kernels_of = $(CUDA_KERNELS:%.cu=$(2)/cuda/objects/%.cu.o) \
+  $(foreach name,$(1),$(2)/$(name)-cuda/objects/kernels/cuda/attention.cu.o)
 
 # --- what to make -----------------------------------------------------------------------------------------------------
 # `make help` prints the lines that start with two hashes.
@@ -74,6 +88,16 @@ all: $(call programs_of,$(NORMALIZER))
 ## make all-normalizers  the same for every normalizer                                                             8 min
 .PHONY: all-normalizers
 all-normalizers: $(call programs_of,$(NORMALIZERS))
+
+## make cuda             the programs for an NVIDIA GPU, in build/x-cuda: NORMALIZER and PRECISION as above            1 min
+##                         CUDA_ARCHITECTURES="80 90": by default the GPU's of this machine, else all that are tested
+.PHONY: cuda
+cuda: $(call programs_of,$(NORMALIZER),-cuda)
+
+## make emulated         the same on the emulator of the tests, in build/emulated/x-cuda: to look at, not to train     1 min
+.PHONY: emulated
+emulated: $(foreach folder,$(call variants_of,$(NORMALIZER),-cuda),$(PROGRAMS:%=$(BUILD)/emulated/$(folder)/%)) \
+  $(BUILD)/prepare $(BUILD)/compare
 
 ## make deps             shows what this machine has, and installs what is missing                                 1 s
 .PHONY: deps
@@ -233,6 +257,95 @@ endef
 $(foreach name,$(NORMALIZERS),$(foreach precision,fp32 bf16, \
   $(eval $(call program_rules,$(name),$(precision),$(call variant,$(name),$(precision))))))
 
+# --- on a GPU ---------------------------------------------------------------------------------------------------------
+
+NVCC ?= $(firstword $(shell command -v nvcc 2> /dev/null) $(wildcard $(CUDA_HOME)/bin/nvcc /usr/local/cuda/bin/nvcc) nvcc)
+CUDA = $(patsubst %/bin/nvcc,%,$(NVCC))
+# Machine code for each architecture, and PTX of the last, which the driver compiles for GPUs that are newer still.
+NVCC_FLAGS = -std=c++20 -O3 -I. -ccbin $(firstword $(CXX)) -Xcompiler -Wall,-Wextra -lineinfo \
+  $(foreach a,$(CUDA_ARCHITECTURES),-gencode arch=compute_$(a),code=sm_$(a)) \
+  $(addprefix -gencode arch=compute_,$(lastword $(CUDA_ARCHITECTURES)),code=compute_$(lastword $(CUDA_ARCHITECTURES)))
+CUDA_LIBS = -L$(CUDA)/lib64 -Wl,-rpath,$(CUDA)/lib64 -lcudart -lcublas
+
+$(BUILD)/cuda/flags: FORCE
+	@command -v $(NVCC) > /dev/null || { \
+	  echo "make cuda needs the CUDA compiler nvcc, 12.8 or later: it is not in PATH nor in /usr/local/cuda; give NVCC=..." >&2; exit 2; }
+	$(eval CUDA_ARCHITECTURES := $(or $(CUDA_ARCHITECTURES),$(shell sh train/cuda_architectures.sh)))
+	$(if $(CUDA_ARCHITECTURES),,@exit 2)
+	$(call remember,'$(NVCC) $(NVCC_FLAGS)' "$$($(NVCC) --version | tail -n 1)")
+
+# $(BUILD)/NAME.cu.o of NAME.cu
+$(BUILD)/cuda/objects/%.cu.o: %.cu $(BUILD)/cuda/flags
+	@mkdir -p $(@D)
+	$(RUN) $(NVCC) $(NVCC_FLAGS) $(DEFINES) -MMD -MP -MF $(@:.o=.d) -c -o $@ $<
+
+$(BUILD)/cuda/objects/%.o: %.cpp $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -DATTNORM_BACKEND=cuda
+
+# The emulator itself, and what it runs: -fsanitize=thread makes the compiler announce every access to memory, and the
+# emulator is linked where its library would be.
+EMULATED_FLAGS = -std=c++20 -O2 -g -fsanitize=thread -ffp-contract=off $(WARNINGS) -Itests/cuda_emulator/include -I. \
+  -DATTNORM_CUDA_EMULATOR $(SEARCH_FLAGS) $(CPPFLAGS)
+EMULATE = $(RUN) $(CXX) $(EMULATED_FLAGS) -MMD -MP -c -o $@ -x c++ $<
+EMULATOR_OBJECTS := $(EMULATOR:%.cpp=$(BUILD)/emulated/objects/%.o)
+
+$(EMULATOR_OBJECTS): $(BUILD)/emulated/objects/%.o: %.cpp $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(RUN) $(CXX) -std=c++20 -O3 -g $(MARCH_FLAGS) $(WARNINGS) -Itests/cuda_emulator/include -I. $(SEARCH_FLAGS) $(CPPFLAGS) \
+	  -DATTNORM_CUDA_EMULATOR -MMD -MP -c -o $@ $<
+$(BUILD)/emulated/cuda/objects/%.cu.o: %.cu $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(EMULATE)
+
+define cuda_normalizer_rules
+$(MODEL:%.cpp=$(BUILD)/$(1)-cuda/objects/%.o): $(BUILD)/$(1)-cuda/objects/%.o: %.cpp $(BUILD)/flags
+	@mkdir -p $$(@D)
+	$$(COMPILE) -DATTNORM_BACKEND=cuda -DATTNORM_NORMALIZER=$(1)
+$(BUILD)/$(1)-cuda/objects/%.cu.o: %.cu $(BUILD)/cuda/flags
+	@mkdir -p $$(@D)
+	$$(RUN) $$(NVCC) $$(NVCC_FLAGS) -DATTNORM_NORMALIZER=$(1) -MMD -MP -MF $$(@:.o=.d) -c -o $$@ $$<
+$(BUILD)/emulated/$(1)-cuda/objects/%.cu.o: %.cu $(BUILD)/flags
+	@mkdir -p $$(@D)
+	$$(EMULATE) -DATTNORM_NORMALIZER=$(1)
+endef
+$(foreach name,$(NORMALIZERS),$(eval $(call cuda_normalizer_rules,$(name))))
+
+define cuda_program_rules  # normalizer, precision, variant
+$(BUILD)/$(3)/objects/train/%.o: train/%.cpp $(BUILD)/flags
+	@mkdir -p $$(@D)
+	$$(COMPILE) $$(LEVEL) -DATTNORM_BACKEND=cuda -DATTNORM_NORMALIZER=$(1) -DATTNORM_PRECISION=$(2)
+$(PROGRAMS:%=$(BUILD)/$(3)/%): $(BUILD)/$(3)/%: $(BUILD)/$(3)/objects/train/%.o $(BUILD)/$(3)/objects/train/loop.o \
+  $(call cuda_model_of,$(1)) $(call cuda_kernels_of,$(1),$(BUILD)) $(BUILD)/common.a
+	$$(LINK) $$(CUDA_LIBS)
+$(PROGRAMS:%=$(BUILD)/emulated/$(3)/%): $(BUILD)/emulated/$(3)/%: $(BUILD)/$(3)/objects/train/%.o \
+  $(BUILD)/$(3)/objects/train/loop.o $(call cuda_model_of,$(1)) $(call cuda_kernels_of,$(1),$(BUILD)/emulated) \
+  $(EMULATOR_OBJECTS) $(BUILD)/common.a
+	@mkdir -p $$(@D)
+	$$(LINK) $(EMULATED_LINK)
+endef
+# Without address randomization, so that the emulator can name the line of an access.
+EMULATED_LINK := -no-pie
+$(foreach name,$(NORMALIZERS),$(foreach precision,fp32 bf16, \
+  $(eval $(call cuda_program_rules,$(name),$(precision),$(call variant,$(name),$(precision),-cuda)))))
+
+# --- tests and benchmarks ---------------------------------------------------------------------------------------------
+
+define cuda_test_rules  # precision
+$(CUDA_TESTS:%.cpp=$(BUILD)/cuda-$(1)/objects/%.o): $(BUILD)/cuda-$(1)/objects/%.o: %.cpp $(BUILD)/flags
+	@mkdir -p $$(@D)
+	$$(COMPILE) -O1 -DATTNORM_BACKEND=cuda -DATTNORM_TEST_PRECISION=$(1)
+$(BUILD)/tests/emulated-$(1): $(CUDA_TESTS:%.cpp=$(BUILD)/cuda-$(1)/objects/%.o) $(call cuda_model_of,$(NORMALIZERS)) \
+  $(call cuda_kernels_of,$(NORMALIZERS),$(BUILD)/emulated) $(EMULATOR_OBJECTS) $(BUILD)/common.a
+	@mkdir -p $$(@D)
+	$$(LINK) $$(CATCH_LIBS) $(EMULATED_LINK)
+$(BUILD)/tests/cuda-$(1): $(CUDA_TESTS:%.cpp=$(BUILD)/cuda-$(1)/objects/%.o) $(call cuda_model_of,$(NORMALIZERS)) \
+  $(call cuda_kernels_of,$(NORMALIZERS),$(BUILD)) $(BUILD)/common.a
+	@mkdir -p $$(@D)
+	$$(LINK) $$(CATCH_LIBS) $$(CUDA_LIBS)
+endef
+$(foreach precision,fp32 bf16,$(eval $(call cuda_test_rules,$(precision))))
+
 $(BUILD)/tests/all: $(TESTS:%.cpp=$(BUILD)/objects/%.o) $(call instantiations_of,$(NORMALIZERS)) $(BUILD)/common.a
 	@mkdir -p $(@D)
 	$(LINK) $(CATCH_LIBS)
@@ -245,4 +358,10 @@ $(BUILD)/bench: $(BENCHMARK:%.cpp=$(BUILD)/objects/%.o) $(call instantiations_of
 
 -include $(patsubst %.cpp,$(BUILD)/objects/%.d,$(COMMON) $(SHARED_MAINS) $(TESTS) $(BENCHMARK))
 -include $(foreach name,$(NORMALIZERS),$(patsubst %.cpp,$(BUILD)/$(name)/objects/%.d,$(INSTANTIATIONS)) \
-  $(foreach precision,fp32 bf16,$(PER_PROGRAM:%.cpp=$(BUILD)/$(call variant,$(name),$(precision))/objects/%.d)))
+  $(patsubst %.cpp,$(BUILD)/$(name)-cuda/objects/%.d,$(MODEL)) $(BUILD)/$(name)-cuda/objects/kernels/cuda/attention.cu.d \
+  $(BUILD)/emulated/$(name)-cuda/objects/kernels/cuda/attention.cu.d \
+  $(foreach device,-cpu -cuda,$(foreach precision,fp32 bf16, \
+    $(PER_PROGRAM:%.cpp=$(BUILD)/$(call variant,$(name),$(precision),$(device:-cpu=))/objects/%.d))))
+-include $(ON_BACKEND:%.cpp=$(BUILD)/cuda/objects/%.d) $(EMULATOR_OBJECTS:.o=.d) \
+  $(foreach folder,$(BUILD) $(BUILD)/emulated,$(CUDA_KERNELS:%.cu=$(folder)/cuda/objects/%.cu.d)) \
+  $(foreach precision,fp32 bf16,$(CUDA_TESTS:%.cpp=$(BUILD)/cuda-$(precision)/objects/%.d))
