@@ -28,5 +28,6 @@ template <class S>
 void embedding_forward(S* out, const int32_t* tokens, const S* wte, const S* wpe, size_t B, size_t T, size_t C);
 template <class S>
 void embedding_backward(float* dwte, float* dwpe, const S* dout, const int32_t* tokens, size_t B, size_t T, size_t C);
+size_t embedding_shared_floats(size_t B, size_t T);
 
 }  // namespace cuda
