@@ -61,7 +61,9 @@ CUDA_KERNELS := $(filter-out kernels/cuda/attention.cu,$(wildcard kernels/cuda/*
 ON_BACKEND := model/activations.cpp train/memory_plan.cpp
 CUDA_TESTS := $(patsubst %,tests/%.cpp,main test_adamw test_attention test_cross_entropy test_embedding test_gelu \
   test_golden test_layernorm test_matmul test_model test_rope) $(wildcard tests/test_cuda_*.cpp)
-EMULATOR := $(filter-out %/api_check.cpp,$(wildcard tests/cuda_emulator/*.cpp))
+EMULATOR := $(filter-out tests/cuda_emulator/test_% %/api_check.cpp,$(wildcard tests/cuda_emulator/*.cpp))
+EMULATOR_TESTS := $(wildcard tests/cuda_emulator/test_*.cpp)
+EMULATOR_TEST_KERNELS := $(wildcard tests/cuda_emulator/*.cu)
 
 # The folder of a normalizer on a device (-cuda, or nothing) in a precision, as train/variant.h names it.
 variant = $(1)$(3)$(if $(filter-out fp32,$(2)),-$(2))
@@ -121,8 +123,10 @@ curves: deps
 ## make core             the short tests: every kernel and normalizer once, and the command lines                  3 min
 .PHONY: test core
 COMMAND_LINE_NORMALIZERS := softmax ssmax
+EMULATED_TESTS := $(patsubst %,$(BUILD)/tests/%,emulator emulated-fp32 emulated-bf16)
 test core: deps
-	@$(MAKE) NORMALIZER='$(COMMAND_LINE_NORMALIZERS)' all $(BUILD)/tests/all $(if $(filter test,$@),$(BUILD)/bench)
+	@$(MAKE) NORMALIZER='$(COMMAND_LINE_NORMALIZERS)' all $(BUILD)/tests/all $(if $(filter test,$@),$(BUILD)/bench \
+	  $(EMULATED_TESTS) $(foreach folder,softmax-cuda ssmax-cuda softmax-cuda-bf16,$(PROGRAMS:%=$(BUILD)/emulated/$(folder)/%)))
 	@BUILD='$(BUILD)' sh tests/run.sh $@
 
 ## make sanitize         make core, with the address and undefined-behaviour sanitizers                            11 min
@@ -346,6 +350,17 @@ $(BUILD)/tests/cuda-$(1): $(CUDA_TESTS:%.cpp=$(BUILD)/cuda-$(1)/objects/%.o) $(c
 endef
 $(foreach precision,fp32 bf16,$(eval $(call cuda_test_rules,$(precision))))
 
+$(EMULATOR_TEST_KERNELS:%.cu=$(BUILD)/emulated/objects/%.cu.o): $(BUILD)/emulated/objects/%.cu.o: %.cu $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(EMULATE)
+$(EMULATOR_TESTS:%.cpp=$(BUILD)/emulated/objects/%.o): $(BUILD)/emulated/objects/%.o: %.cpp $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -O1 -Itests/cuda_emulator/include -DATTNORM_CUDA_EMULATOR
+$(BUILD)/tests/emulator: $(EMULATOR_TESTS:%.cpp=$(BUILD)/emulated/objects/%.o) $(BUILD)/objects/tests/main.o \
+  $(EMULATOR_TEST_KERNELS:%.cu=$(BUILD)/emulated/objects/%.cu.o) $(EMULATOR_OBJECTS)
+	@mkdir -p $(@D)
+	$(LINK) $(CATCH_LIBS) $(EMULATED_LINK)
+
 $(BUILD)/tests/all: $(TESTS:%.cpp=$(BUILD)/objects/%.o) $(call instantiations_of,$(NORMALIZERS)) $(BUILD)/common.a
 	@mkdir -p $(@D)
 	$(LINK) $(CATCH_LIBS)
@@ -363,5 +378,6 @@ $(BUILD)/bench: $(BENCHMARK:%.cpp=$(BUILD)/objects/%.o) $(call instantiations_of
   $(foreach device,-cpu -cuda,$(foreach precision,fp32 bf16, \
     $(PER_PROGRAM:%.cpp=$(BUILD)/$(call variant,$(name),$(precision),$(device:-cpu=))/objects/%.d))))
 -include $(ON_BACKEND:%.cpp=$(BUILD)/cuda/objects/%.d) $(EMULATOR_OBJECTS:.o=.d) \
+  $(patsubst %,$(BUILD)/emulated/objects/%.d,$(EMULATOR_TESTS:.cpp=) $(EMULATOR_TEST_KERNELS:.cu=.cu)) \
   $(foreach folder,$(BUILD) $(BUILD)/emulated,$(CUDA_KERNELS:%.cu=$(folder)/cuda/objects/%.cu.d)) \
   $(foreach precision,fp32 bf16,$(CUDA_TESTS:%.cpp=$(BUILD)/cuda-$(precision)/objects/%.d))

@@ -1,8 +1,8 @@
 #!/bin/sh
 # Runs the tests and ends with the line "N passed, N failed"; the exit code is the verdict. `make test` calls it.
 #
-#   tests/run.sh test    everything
-#   tests/run.sh core    what is tagged [core], and the command lines
+#   tests/run.sh test    everything; the kernels for a GPU on the emulator
+#   tests/run.sh core    what is tagged [core], and the command lines; nothing for a GPU
 #
 # A check is a test case of the test program, or a line "ok ..." or "FAIL ..." of a script.
 set -u
@@ -39,6 +39,21 @@ catch_summary() {
        END { print passed + 0, failed + 0 }' "$log"
 }
 
+# emulated NAME...: test programs, each on one core, so side by side
+emulated() {
+  for name; do
+    { "$BUILD/tests/$name" --durations yes 2>&1; echo $? > "$BUILD/tests/$name.status"; } > "$BUILD/tests/$name.log" &
+  done
+  wait
+  for name; do
+    echo "--- $BUILD/tests/$name"
+    cat "$BUILD/tests/$name.log"
+    cp "$BUILD/tests/$name.log" "$log"
+    status=$(cat "$BUILD/tests/$name.status")
+    count $(catch_summary)
+  done
+}
+
 script() {
   show sh "$1"
   count "$(grep -c '^ok ' "$log")" "$(grep -c '^FAIL ' "$log")"
@@ -50,9 +65,14 @@ case ${1-} in
   *) echo "usage: tests/run.sh test|core" >&2; exit 2 ;;
 esac
 count $(catch_summary)
-[ ! -e tests/test_command_line.sh ] || script tests/test_command_line.sh
-[ "$1" = core ] || script tests/test_build.sh
-[ "$1" = core ] || [ ! -e tests/test_bench.sh ] || script tests/test_bench.sh
+script tests/test_command_line.sh
+if [ "$1" = test ]; then
+  script tests/test_build.sh
+  script tests/test_bench.sh
+  emulated emulator
+  emulated emulated-fp32 emulated-bf16
+  script tests/test_cuda_programs.sh
+fi
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
