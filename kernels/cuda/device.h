@@ -4,8 +4,10 @@
 
 #include <cuda_runtime.h>
 
+#include <cfloat>
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/precision.h"
 
@@ -102,8 +104,20 @@ __device__ void store(S* p, const Floats<W>& value) {
   }
 }
 
-// Number of this thread in the grid; where the W numbers of the thread begin.
+// Number of this thread in the grid.
 __device__ inline size_t grid_thread() { return size_t(blockIdx.x) * blockDim.x + threadIdx.x; }
+
+// The threads of a block share begin .. end-1: f(i, w) for the numbers i .. i+W-1, W = decltype(w)::value, that is for
+// whole vectors where i is a multiple of W, and for the numbers before and behind them one by one.
+template <int W, class F>
+__device__ void for_range(size_t begin, size_t end, F&& f) {
+  constexpr std::integral_constant<int, W> kVector;
+  constexpr std::integral_constant<int, 1> kOne;
+  const size_t first = min((begin + W - 1) / W * W, end), last = max(end / W * W, first);
+  if (W > 1 && begin + threadIdx.x < first) f(begin + threadIdx.x, kOne);
+  for (size_t i = first + threadIdx.x * W; i < last; i += blockDim.x * W) f(i, kVector);
+  if (W > 1 && last + threadIdx.x < end) f(last + threadIdx.x, kOne);
+}
 
 // a / b to 2 units in the last place; 0 for |b| > 2^126.
 __device__ inline float quotient(float a, float b) {
@@ -111,6 +125,15 @@ __device__ inline float quotient(float a, float b) {
   return __fdividef(a, b);
 #else
   return a / b;
+#endif
+}
+
+// e^x to 2 + 1.2 |x| units in the last place: where the largest e^x of a sum are those near 1.
+__device__ inline float rough_exp(float x) {
+#ifdef __CUDACC__
+  return __expf(x);
+#else
+  return expf(x);
 #endif
 }
 
@@ -131,16 +154,25 @@ __device__ inline float warp_max(float x) {
   return x;
 }
 
-// What all threads of a block, in whole warps, add up to: the sums of its warps, in the order of warp_sum.
-template <class T>
-__device__ T block_sum(T x) {
+// The same over a block of whole warps: first each warp, then what the warps found; `none` changes nothing.
+template <class T, class Reduce>
+__device__ T block_reduce(T x, T none, Reduce reduce_warp) {
   SHARED_ARRAY(T, of_warp, [kWarp]);
   const unsigned warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  x = warp_sum(x);
-  __syncthreads();  // the block may still read the sums of the last time
+  x = reduce_warp(x);
+  __syncthreads();  // the block may still read what it found last time
   if (lane == 0) of_warp[warp] = x;
   __syncthreads();
-  return warp_sum(lane < blockDim.x / kWarp ? of_warp[lane] : T(0));
+  return reduce_warp(lane < blockDim.x / kWarp ? of_warp[lane] : none);
+}
+
+template <class T>
+__device__ T block_sum(T x) {
+  return block_reduce(x, T(0), [](T y) { return warp_sum(y); });
+}
+
+__device__ inline float block_max(float x) {
+  return block_reduce(x, -FLT_MAX, [](float y) { return warp_max(y); });
 }
 
 }  // namespace cuda

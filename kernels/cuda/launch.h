@@ -62,8 +62,8 @@ inline Grid thread_each(size_t items) {
 }
 
 // A block for each of `rows`, whose threads share the row's `items`: whole warps, no more than there is work for.
-inline Grid block_each(size_t rows, size_t items) {
-  return {dim3(unsigned(rows)), dim3(unsigned(std::clamp<size_t>(round_up(items, 32), 32, kThreads)))};
+inline Grid block_each(size_t rows, size_t items, unsigned most_threads = kThreads) {
+  return {dim3(unsigned(rows)), dim3(unsigned(std::clamp<size_t>(round_up(items, 32), 32, most_threads)))};
 }
 
 // ---- Vector width ---------------------------------------------------------------------------------------------------
@@ -73,7 +73,8 @@ template <class S>
 inline constexpr int kVectorWidth = int(16 / sizeof(S));
 
 // The one place where that is decided: calls run(w) with W = decltype(w)::value = kVectorWidth<S> where rows of C numbers
-// of these arrays consist of whole aligned vectors of that many, else W = 1. Null pointers do not matter.
+// of these arrays consist of whole aligned vectors of that many, else W = 1. Null pointers do not matter. C = 0: it is
+// enough that the arrays are aligned, for kernels that go by for_range.
 template <class S, class Run>
 void with_width(size_t C, std::initializer_list<const void*> arrays, Run&& run) {
   const bool aligned = std::all_of(arrays.begin(), arrays.end(),

@@ -26,7 +26,7 @@ size_t free_bytes();
 
 // Device memory, aligned to 256 bytes, not initialised; null for 0 bytes. Error if there is not enough.
 void* allocate(size_t bytes);
-void release(void* memory);
+void release(void* memory);  // does not throw
 
 // In the order of the stream. `to_device` has read its source, which must be ordinary memory (not pinned), and `to_host`
 // has written its destination, on return; only to_host waits for what was asked of the device before.
