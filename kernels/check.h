@@ -14,6 +14,8 @@ double sum_of_squares(const float* x, size_t n);
 // Index of the first NaN or infinity in x, n if there is none.
 size_t first_nonfinite(const float* x, size_t n);
 
+inline size_t check_shared_floats() { return 0; }
+
 }  // namespace cpu
 
 namespace cuda {
@@ -22,5 +24,8 @@ namespace cuda {
 double sum_of_squares(const float* x, size_t n);
 template <class S>
 size_t first_nonfinite(const S* x, size_t n);
+
+// Scratch memory of either, in floats.
+size_t check_shared_floats();
 
 }  // namespace cuda

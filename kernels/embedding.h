@@ -20,6 +20,8 @@ void embedding_forward(float* out, const int32_t* tokens, const float* wte, cons
 void embedding_backward(float* dwte, float* dwpe, const float* dout, const int32_t* tokens, size_t B, size_t T,
                         size_t C);
 
+inline size_t embedding_shared_floats(size_t, size_t) { return 0; }
+
 }  // namespace cpu
 
 namespace cuda {

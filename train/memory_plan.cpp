@@ -6,6 +6,8 @@
 
 #include "data/error.h"
 #include "kernels/attention.h"
+#include "kernels/check.h"
+#include "kernels/embedding.h"
 #include "kernels/layernorm.h"
 #include "kernels/matmul.h"
 #include "model/activations.h"
@@ -28,11 +30,11 @@ size_t activation_bytes(const Config& config, int row_words, size_t B, size_t T,
 Workspace workspace(const Config& config, size_t B, size_t T) {
   using namespace backend;
   const size_t C = config.C, V = config.V, NH = config.NH, HS = config.HS(), BT = B * T;
-  return {
-      std::max(attention_scratch_floats(T, HS), matmul_scratch_floats()),
-      std::max({attention_shared_floats(B, T, NH, HS), layernorm_shared_floats(C), matmul_shared_floats(BT, C, 3 * C),
-                matmul_shared_floats(BT, C, C), matmul_shared_floats(BT, C, 4 * C), matmul_shared_floats(BT, 4 * C, C),
-                matmul_shared_floats(BT, C, V)})};
+  return {std::max(attention_scratch_floats(T, HS), matmul_scratch_floats()),
+          std::max({attention_shared_floats(B, T, NH, HS), layernorm_shared_floats(C), embedding_shared_floats(B, T),
+                    check_shared_floats(), matmul_shared_floats(BT, C, 3 * C), matmul_shared_floats(BT, C, C),
+                    matmul_shared_floats(BT, C, 4 * C), matmul_shared_floats(BT, 4 * C, C),
+                    matmul_shared_floats(BT, C, V)})};
 }
 
 template <class S>

@@ -23,8 +23,6 @@ constexpr int kParams = std::max({
 #undef ATTNORM_PARAMS
 });
 
-constexpr int kThreads = 256;
-
 // One block for each learned scalar of each head.
 __global__ void __launch_bounds__(kThreads)
     add_dtheta_kernel(float* dtheta, const float* parts, size_t B, size_t T, size_t NH) {

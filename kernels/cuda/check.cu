@@ -9,6 +9,7 @@ namespace cuda {
 namespace {
 
 constexpr size_t kMostPieces = 1024, kLeastPiece = 4096;
+constexpr size_t kScratchDoubles = kMostPieces + 1;
 
 // Length of the pieces of n numbers; each has a block. A multiple of every vector's width.
 size_t piece_length(size_t n) { return round_up(std::max(kLeastPiece, divide_up(n, kMostPieces)), 16); }
@@ -60,7 +61,7 @@ T read_back(const T* from) {
 double sum_of_squares(const float* x, size_t n) {
   if (n == 0) return 0;
   const size_t piece = piece_length(n), pieces = divide_up(n, piece);
-  double* of_piece = reinterpret_cast<double*>(shared_scratch((kMostPieces + 1) * sizeof(double) / sizeof(float)));
+  double* of_piece = reinterpret_cast<double*>(shared_scratch(check_shared_floats()));
   double* result = of_piece + kMostPieces;
   with_width<float>(0, {x}, [&](auto w) {
     constexpr int W = decltype(w)::value;
@@ -74,7 +75,7 @@ template <class S>
 size_t first_nonfinite(const S* x, size_t n) {
   if (n == 0) return 0;
   const size_t piece = piece_length(n);
-  auto* first = reinterpret_cast<unsigned long long*>(shared_scratch(sizeof(unsigned long long) / sizeof(float)));
+  auto* first = reinterpret_cast<unsigned long long*>(shared_scratch(check_shared_floats()));
   CUDA_CHECK(cudaMemsetAsync(first, 0xff, sizeof *first, stream()));  // the largest number
   with_width<S>(0, {x}, [&](auto w) {
     constexpr int W = decltype(w)::value;
@@ -82,6 +83,8 @@ size_t first_nonfinite(const S* x, size_t n) {
   });
   return std::min<size_t>(n, read_back(first));
 }
+
+size_t check_shared_floats() { return kScratchDoubles * sizeof(double) / sizeof(float); }
 
 template size_t first_nonfinite(const float*, size_t);
 template size_t first_nonfinite(const bf16*, size_t);
