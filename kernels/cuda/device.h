@@ -119,24 +119,6 @@ __device__ void for_range(size_t begin, size_t end, F&& f) {
   if (W > 1 && last + threadIdx.x < end) f(last + threadIdx.x, kOne);
 }
 
-// a / b to 2 units in the last place; 0 for |b| > 2^126.
-__device__ inline float quotient(float a, float b) {
-#ifdef __CUDACC__
-  return __fdividef(a, b);
-#else
-  return a / b;
-#endif
-}
-
-// e^x to 2 + 1.2 |x| units in the last place: where the largest e^x of a sum are those near 1.
-__device__ inline float rough_exp(float x) {
-#ifdef __CUDACC__
-  return __expf(x);
-#else
-  return expf(x);
-#endif
-}
-
 // ---- Reductions -----------------------------------------------------------------------------------------------------
 // Every lane of a warp, every thread of a block calls them and gets the same bits: partners exchange what they have, at
 // distances 16, 8, 4, 2, 1, and both add the same two numbers.
