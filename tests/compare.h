@@ -1,10 +1,6 @@
 // What the tests of kernels and normalizers share: random inputs, the comparison of two arrays within a named
-// tolerance, central differences, and runs on several threads.
+// tolerance, and central differences.
 #pragma once
-
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 #include <algorithm>
 #include <cmath>
@@ -133,21 +129,4 @@ inline bool same_number(float a, float b) {
 
 inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
-}
-
-// Whether run() returns the same bits on 1, 2, 3 and 7 threads (std::vector<float>).
-template <class F>
-bool same_for_any_threads(F run) {
-#ifdef _OPENMP
-  int before = omp_get_max_threads();
-  std::vector<std::vector<float>> results;
-  for (int threads : {1, 2, 3, 7}) {
-    omp_set_num_threads(threads);
-    results.push_back(run());
-  }
-  omp_set_num_threads(before);
-  return std::all_of(results.begin(), results.end(), [&](const auto& result) { return same_bits(result, results[0]); });
-#else
-  return same_bits(run(), run());
-#endif
 }

@@ -1,4 +1,5 @@
-// A whole GPT with its memory, for tests, and all normalizers as a table, so that a test can loop over them.
+// A whole GPT with its memory, for tests, and all normalizers as a table, so that a test can loop over them. Its
+// backend and precision: tests/device_vector.h.
 #pragma once
 
 #include <algorithm>
@@ -12,12 +13,31 @@
 #include "kernels/random.h"
 #include "model/activations.h"
 #include "model/backward.h"
-#include "model/buffer.h"
 #include "model/forward.h"
 #include "model/parameters.h"
+#include "tests/device_vector.h"
 #include "train/optimizer.h"
 
 inline std::vector<float> copy_of(const float* x, size_t n) { return {x, x + n}; }
+
+// n numbers that kernels wrote, wherever they lie.
+template <class T>
+std::vector<float> read(const T* x, size_t n) {
+  std::vector<float> room;
+  const float* found = backend::to_host(room, x, n);
+  return {found, found + n};
+}
+
+// A zeroed block of floats that kernels and the test reach.
+using Block = std::conditional_t<backend::kOnHost, Buffer, DeviceVector<float>>;
+
+// Where kernels find matrices: among the parameters, or in bf16 in a rounded copy of them, which round_matrices makes.
+inline float* matrices(DeviceVector<float>&, Block& parameters) { return parameters.data(); }
+inline bf16* matrices(DeviceVector<bf16>& rounded, Block&) { return rounded.data(); }
+inline void round_matrices(DeviceVector<float>&, const Block&) {}
+inline void round_matrices(DeviceVector<bf16>& rounded, const Block& parameters) {
+  cuda::round_parameters(rounded.data(), parameters.data(), parameters.size());
+}
 
 struct Gpt;
 struct Batch;
@@ -47,6 +67,26 @@ inline Config with_normalizer(Config config, const NormalizerEntry& normalizer) 
   return config;
 }
 
+// Odd sizes, several blocks of queries: T no multiple of a block, C and V no multiples of a SIMD width.
+inline Config odd_config() {
+  Config config;
+  config.L = 2;
+  config.NH = 3;
+  config.C = 24;
+  config.T = 37;
+  config.V = 29;
+  return config;
+}
+
+inline Config small_config() {
+  Config config;
+  config.L = 2;
+  config.NH = 2;
+  config.C = 32;
+  config.T = 32;
+  return config;
+}
+
 struct Batch {
   size_t B, T;
   std::vector<int32_t> tokens, targets;  // (B,T)
@@ -64,13 +104,17 @@ inline Batch random_batch(size_t B, size_t T, int V, uint32_t seed) {
 }
 
 // Parameters, gradients and activations of a GPT for up to B x T tokens; parameters at their initial values of seed 1.
+// A test writes and reads parameters and gradients as it likes, and activations through read().
 struct Gpt {
   const NormalizerEntry& normalizer;
   Config config;
   std::vector<Tensor> tensors;
-  Buffer parameters, gradients, memory;
-  Parameters<> p, dp;
-  Activations<> a;
+  Block parameters, gradients;
+  DeviceVector<S> rounded;  // copy of the parameters; empty in fp32
+  backend::Memory memory;
+  Parameters<S> p;
+  Parameters<float> dp;
+  Activations<S> a;
 
   Gpt(const NormalizerEntry& n, const Config& shape, size_t B, size_t T)
       : normalizer(n),
@@ -78,31 +122,40 @@ struct Gpt {
         tensors(parameter_tensors(config)),
         parameters(parameter_floats(config)),
         gradients(parameter_floats(config)),
-        memory(activation_floats(config, n.row_words, B, T, true)),
-        p(view_parameters(config, parameters.data())),
+        rounded(kStoredExactly ? 0 : parameters.size()),
+        memory(activation_floats<S>(config, n.row_words, B, T, true)),
+        p(view_parameters<S>(config, matrices(rounded, parameters), parameters.data())),
         dp(view_parameters(config, gradients.data())),
-        a(view_activations(config, n.row_words, B, T, true, memory.data())) {
+        a(view_activations<S>(config, n.row_words, B, T, true, memory.data())) {
     init_parameters(config, parameters.data(), 1, initial_scale(config.T));
+  }
+
+  // After which activations can be read. targets may be null; scale: see forward.
+  void forward(const Batch& batch, const int32_t* targets, float scale = 0) {
+    round_matrices(rounded, parameters);
+    normalizer.forward(*this, batch, targets, scale);
+    wait_for_kernels();
   }
 
   // The mean loss in nats, summed in double. scale: of its sum's gradient, see forward.
   double loss(const Batch& batch, float scale = 0) {
-    normalizer.forward(*this, batch, batch.targets.data(), scale);
+    forward(batch, batch.targets.data(), scale);
     double sum = 0;
-    for (size_t i = 0; i < batch.B * batch.T; i++) sum += a.losses[i];
+    for (float loss : read(a.losses, batch.B * batch.T)) sum += loss;
     return sum / double(batch.B * batch.T);
   }
 
-  // (B,T,V), in a copy.
+  // (B,T,V)
   std::vector<float> logits(const Batch& batch) {
-    normalizer.forward(*this, batch, nullptr, 0);
-    return copy_of(a.logits, batch.B * batch.T * size_t(config.V));
+    forward(batch, nullptr);
+    return read(a.logits, batch.B * batch.T * size_t(config.V));
   }
 
   // Adds weight * d(mean loss)/d(parameters) to the gradients and returns the mean loss.
   double add_gradient(const Batch& batch, float weight = 1) {
     double mean = loss(batch, weight / float(batch.B * batch.T));
     normalizer.backward(*this, batch);
+    wait_for_kernels();
     return mean;
   }
 
@@ -110,13 +163,13 @@ struct Gpt {
   float* gradient(const Tensor& tensor) { return gradients.data() + tensor.offset; }
 };
 
-template <class N, class P = fp32>
+template <class N, class P = ::P>
 NormalizerEntry normalizer_entry(const char* name) {
   return {name, N::params, int(kRowWords<N>),
           [](Gpt& gpt, const Batch& batch, const int32_t* targets, float scale) {
-            forward<N, P>(gpt.config, gpt.p, gpt.a, batch.tokens.data(), targets, batch.B, batch.T, scale);
+            ::forward<N, P>(gpt.config, gpt.p, gpt.a, batch.tokens.data(), targets, batch.B, batch.T, scale);
           },
-          [](Gpt& gpt, const Batch& batch) { backward<N, P>(gpt.config, gpt.p, gpt.dp, gpt.a, batch.B, batch.T); }};
+          [](Gpt& gpt, const Batch& batch) { ::backward<N, P>(gpt.config, gpt.p, gpt.dp, gpt.a, batch.B, batch.T); }};
 }
 
 inline const std::vector<NormalizerEntry>& every_normalizer() {
@@ -128,7 +181,7 @@ inline const std::vector<NormalizerEntry>& every_normalizer() {
 
 // AdamW's memory, and its updates with the global norm of the gradient clipped. betas 0.9 and 0.95.
 struct AdamWMemory {
-  Buffer m, v;
+  Block m, v;
   int updates = 0;
 
   explicit AdamWMemory(const Gpt& gpt) : m(gpt.parameters.size()), v(gpt.parameters.size()) {}
@@ -138,6 +191,7 @@ struct AdamWMemory {
     double norm = gradient_norm(gpt.gradients.data(), gpt.gradients.size());
     update_parameters(gpt.tensors, gpt.parameters.data(), gpt.gradients.data(), m.data(), v.data(),
                       {lr, 0.9, 0.95, decay, clip}, updates++, norm);
+    wait_for_kernels();
     return norm;
   }
 };

@@ -7,8 +7,10 @@
 
 #include "kernels/check.h"
 #include "kernels/reference/adamw.h"
+#include "tests/any_order.h"
 #include "tests/catch.h"
 #include "tests/compare.h"
+#include "tests/device_vector.h"
 
 namespace {
 
@@ -36,7 +38,12 @@ struct State {
 constexpr float kDecay = 0.1f;
 
 void update(State<float>& x, const AdamW& step, const std::vector<AdamWTensor>& tensors) {
-  cpu::adamw_update(x.param.data(), x.grad.data(), x.m.data(), x.v.data(), tensors, step);
+  auto param = device<float>(x.param), grad = device<float>(x.grad), m = device<float>(x.m), v = device<float>(x.v);
+  backend::adamw_update(param.data(), grad.data(), m.data(), v.data(), tensors, step);
+  x.param = host(param);
+  x.grad = host(grad);
+  x.m = host(m);
+  x.v = host(v);
 }
 void update(State<float>& x, const AdamW& step) { update(x, step, {{0, x.param.size(), kDecay}}); }
 
@@ -122,48 +129,48 @@ TEST_CASE("adamw updates every tensor with its own decay, and nothing between th
       wrong += x.param[i] != before.param[i] || x.grad[i] != before.grad[i] || x.m[i] != 0 || x.v[i] != 0;
   CHECK(wrong == 0);
 
-  cpu::adamw_update(nullptr, nullptr, nullptr, nullptr, {}, step_number(1));  // no tensors
+  backend::adamw_update(nullptr, nullptr, nullptr, nullptr, {}, step_number(1));  // no tensors
 }
 
-TEST_CASE("adamw gives the same bits for any number of threads", "[core][adamw]") {
-  CHECK(same_for_any_threads([&] {
+TEST_CASE("adamw gives the same bits in any order of work", "[core][adamw]") {
+  CHECK(same_for_any_order([&] {
     State<float> x = five_steps(20011);
     return joined({x.param, x.m, x.v});
   }));
 }
 
-TEST_CASE("sum_of_squares adds up in double, the same for any number of threads", "[core][check]") {
+TEST_CASE("sum_of_squares adds up in double, the same in any order of work", "[core][check]") {
   for (size_t n : {0, 1, 7, 50, 100003}) {
     INFO("n " << n);
-    auto x = to_float(random_vector("x", n));
+    auto x = device<float>(random_vector("x", n));
     long double expected = 0;
     for (float element : x) expected += (long double)element * element;
-    CHECK(cpu::sum_of_squares(x.data(), n) == Approx(double(expected)).epsilon(1e-13));
-    CHECK(same_for_any_threads([&] {
-      double sum = cpu::sum_of_squares(x.data(), n);
+    CHECK(backend::sum_of_squares(x.data(), n) == Approx(double(expected)).epsilon(1e-13));
+    CHECK(same_for_any_order([&] {
+      double sum = backend::sum_of_squares(x.data(), n);
       std::vector<float> halves(2);
       std::memcpy(halves.data(), &sum, sizeof sum);
       return halves;
     }));
   }
-  std::vector<float> large(1000, 1e30f);  // the square of each is beyond float
-  CHECK(cpu::sum_of_squares(large.data(), 1000) == Approx(1e63).epsilon(1e-6));
+  DeviceVector<float> large(1000, 1e30f);  // the square of each is beyond float
+  CHECK(backend::sum_of_squares(large.data(), 1000) == Approx(1e63).epsilon(1e-6));
   large[999] = kNaN;
-  CHECK(std::isnan(cpu::sum_of_squares(large.data(), 1000)));
+  CHECK(std::isnan(backend::sum_of_squares(large.data(), 1000)));
   large[999] = -std::numeric_limits<float>::infinity();
-  CHECK(std::isinf(cpu::sum_of_squares(large.data(), 1000)));
+  CHECK(std::isinf(backend::sum_of_squares(large.data(), 1000)));
 }
 
 TEST_CASE("first_nonfinite finds the first", "[core][check]") {
-  std::vector<float> x(100003, 1);
-  CHECK(cpu::first_nonfinite(x.data(), x.size()) == x.size());
-  CHECK(cpu::first_nonfinite(x.data(), 0) == 0);
+  DeviceVector<S> x(100003, round_to<S>(1));
+  CHECK(backend::first_nonfinite(x.data(), x.size()) == x.size());
+  CHECK(backend::first_nonfinite(x.data(), 0) == 0);
   for (float bad : {kNaN, std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
     auto y = x;
-    y[70001] = bad;
-    CHECK(cpu::first_nonfinite(y.data(), y.size()) == 70001);
-    y[5] = bad;
-    CHECK(cpu::first_nonfinite(y.data(), y.size()) == 5);
-    CHECK(cpu::first_nonfinite(y.data(), 5) == 5);
+    y[70001] = round_to<S>(bad);
+    CHECK(backend::first_nonfinite(y.data(), y.size()) == 70001);
+    y[5] = round_to<S>(bad);
+    CHECK(backend::first_nonfinite(y.data(), y.size()) == 5);
+    CHECK(backend::first_nonfinite(y.data(), 5) == 5);
   }
 }

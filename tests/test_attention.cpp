@@ -8,8 +8,10 @@
 
 #include "kernels/normalizer/normalizer.h"
 #include "kernels/reference/attention.h"
+#include "tests/any_order.h"
 #include "tests/catch.h"
 #include "tests/compare.h"
+#include "tests/device_vector.h"
 #include "tests/every_normalizer.h"
 
 namespace {
@@ -41,9 +43,9 @@ struct Inputs {
         T(s.T),
         C(s.NH * s.HS),
         NH(s.NH),
-        qkv(random_vector("qkv", B * T * 3 * C, s.mean == 0 ? 1 : 0.5, s.mean)),
+        qkv(random_stored("qkv", B * T * 3 * C, s.mean == 0 ? 1 : 0.5, s.mean)),
         theta(random_vector("theta", size_t(params) * NH, 0.1, 0.5)),
-        dout(random_vector("dout", B * T * C)),
+        dout(random_stored("dout", B * T * C)),
         dtheta(random_vector("dtheta", size_t(params) * NH)) {
     if (!s.alibi) return;
     for (size_t h = 1; h <= NH; h++) slopes.push_back(std::exp2(-8.0 * double(h) / double(NH)));
@@ -54,55 +56,52 @@ struct Results {
   std::vector<double> out, dqkv, dtheta;
 };
 
-// The kernel's results; behind each array lies a guard that must stay as it is.
+// The kernel's results; behind each of the first three lies a guard that must stay as it is.
 struct KernelResults {
   std::vector<float> out, rows, dqkv, dtheta;
 };
 
-template <class T>
-const T* data_or_null(const std::vector<T>& x) {
-  return x.empty() ? nullptr : x.data();
-}
-
 template <class N>
 Results by_reference(const Inputs& x) {
   Results y{std::vector<double>(x.B * x.T * x.C), std::vector<double>(x.qkv.size()), x.dtheta};
-  reference::attention_forward<N>(y.out.data(), x.qkv.data(), x.theta.data(), data_or_null(x.slopes), x.B, x.T, x.C,
-                                  x.NH);
-  reference::attention_backward<N>(y.dqkv.data(), y.dtheta.data(), x.dout.data(), x.qkv.data(), x.theta.data(),
-                                   data_or_null(x.slopes), x.B, x.T, x.C, x.NH);
+  const double* slopes = x.slopes.empty() ? nullptr : x.slopes.data();
+  reference::attention_forward<N>(y.out.data(), x.qkv.data(), x.theta.data(), slopes, x.B, x.T, x.C, x.NH);
+  reference::attention_backward<N>(y.dqkv.data(), y.dtheta.data(), x.dout.data(), x.qkv.data(), x.theta.data(), slopes,
+                                   x.B, x.T, x.C, x.NH);
   return y;
 }
 
 constexpr size_t kGuard = 16;
-constexpr float kGuardValue = -12345;
+constexpr float kGuardValue = -12288;  // bf16 holds it
 
-std::vector<float> guarded(size_t n) {
-  std::vector<float> x(n, kNaN);
-  x.resize(n + kGuard, kGuardValue);
+template <class T>
+DeviceVector<T> guarded(size_t n) {
+  auto x = device_nan<T>(n);
+  x.resize(n + kGuard, round_to<T>(kGuardValue));
   return x;
 }
 
-void check_and_remove_guard(std::vector<float>& x) {
+template <class T>
+std::vector<float> without_guard(const DeviceVector<T>& guarded) {
+  auto x = host(guarded);
   for (size_t i = x.size() - kGuard; i < x.size(); i++) REQUIRE(x[i] == kGuardValue);
   x.resize(x.size() - kGuard);
+  return x;
 }
 
 // The backward runs `times` times.
 template <class N>
 KernelResults by_kernel(const Inputs& x, int times = 1) {
-  KernelResults y{guarded(x.B * x.T * x.C), guarded(cpu::attention_row_floats(kRowWords<N>, x.B, x.T, x.NH)),
-                  guarded(x.qkv.size()), to_float(x.dtheta)};
-  auto qkv = to_float(x.qkv), theta = to_float(x.theta), slopes = to_float(x.slopes), dout = to_float(x.dout);
-  cpu::attention_forward<N>(y.out.data(), y.rows.data(), qkv.data(), data_or_null(theta), data_or_null(slopes), x.B,
-                            x.T, x.C, x.NH);
+  auto out = guarded<S>(x.B * x.T * x.C), dqkv = guarded<S>(x.qkv.size());
+  auto rows = guarded<float>(backend::attention_row_floats(kRowWords<N>, x.B, x.T, x.NH));
+  auto qkv = device<S>(x.qkv), dout = device<S>(x.dout);
+  auto theta = device<float>(x.theta), slopes = device<float>(x.slopes), dtheta = device<float>(x.dtheta);
+  backend::attention_forward<N>(out.data(), rows.data(), qkv.data(), data_or_null(theta), data_or_null(slopes), x.B,
+                                x.T, x.C, x.NH);
   for (int i = 0; i < times; i++)
-    cpu::attention_backward<N>(y.dqkv.data(), y.dtheta.data(), dout.data(), y.out.data(), y.rows.data(), qkv.data(),
-                               data_or_null(theta), data_or_null(slopes), x.B, x.T, x.C, x.NH);
-  check_and_remove_guard(y.out);
-  check_and_remove_guard(y.rows);
-  check_and_remove_guard(y.dqkv);
-  return y;
+    backend::attention_backward<N>(dqkv.data(), dtheta.data(), dout.data(), out.data(), rows.data(), qkv.data(),
+                                   data_or_null(theta), data_or_null(slopes), x.B, x.T, x.C, x.NH);
+  return {without_guard(out), without_guard(rows), without_guard(dqkv), host(dtheta)};
 }
 
 // By how much the normalizer enlarges relative errors, at least 1: of the weights by sum |a|, which is sum |phi| / |S|
@@ -159,8 +158,8 @@ void check_differences(const Shape& shape) {
   Results y = by_reference<N>(x);
   auto loss = [&] {
     std::vector<double> out(y.out.size());
-    reference::attention_forward<N>(out.data(), x.qkv.data(), x.theta.data(), data_or_null(x.slopes), x.B, x.T, x.C,
-                                    x.NH);
+    reference::attention_forward<N>(out.data(), x.qkv.data(), x.theta.data(),
+                                    x.slopes.empty() ? nullptr : x.slopes.data(), x.B, x.T, x.C, x.NH);
     return inner_product(out, x.dout);
   };
   const double step = 2e-5;  // small, because of the poles of the ratio forms: rounding is 1e-11
@@ -181,7 +180,7 @@ void check_twice(const Shape& shape) {
 template <class N>
 void check_threads(const Shape& shape) {
   Inputs x(shape, N::params);
-  CHECK(same_for_any_threads([&] {
+  CHECK(same_for_any_order([&] {
     auto y = by_kernel<N>(x);
     return joined({y.out, y.dqkv, y.dtheta});
   }));
@@ -218,7 +217,7 @@ TEST_CASE("attention backward twice doubles the gradients of the learned scalars
   for_every_normalizer([]<class N>(const std::string&) { check_twice<N>({2, 37, 2, 5, true, 0.5}); });
 }
 
-TEST_CASE("attention gives the same bits for any number of threads", "[core][attention]") {
+TEST_CASE("attention gives the same bits in any order of work", "[core][attention]") {
   for_every_normalizer([]<class N>(const std::string&) { check_threads<N>({2, 67, 3, 8, false, 0.5}); });
   for (size_t HS : {1, 8, 13, 64, 80}) {  // one head and many blocks of queries: the backward adds up to 7 parts
     check_threads<Softmax>({1, 437, 1, HS});
@@ -232,8 +231,10 @@ TEST_CASE("attention gives every head of a large batch what it gives the head al
   const size_t B = 33, T = 130, C = 5;  // as many heads as make the backward work on whole heads
   Inputs all({B, T, 1, C}, 0);
   Inputs one({1, T, 1, C}, 0);
-  REQUIRE(cpu::attention_shared_floats(B, T, 1, C) == 0);
-  REQUIRE(cpu::attention_shared_floats(1, T, 1, C) > 0);
+  if (backend::kOnHost) {
+    REQUIRE(backend::attention_shared_floats(B, T, 1, C) == 0);
+    REQUIRE(backend::attention_shared_floats(1, T, 1, C) > 0);
+  }
   const auto y = by_kernel<Softmax>(all);
   for (size_t b : {size_t(0), B - 1}) {
     std::copy_n(all.qkv.begin() + long(b * T * 3 * C), T * 3 * C, one.qkv.begin());

@@ -3,8 +3,10 @@
 #include <vector>
 
 #include "kernels/reference/gelu.h"
+#include "tests/any_order.h"
 #include "tests/catch.h"
 #include "tests/compare.h"
+#include "tests/device_vector.h"
 
 namespace {
 
@@ -12,15 +14,15 @@ namespace {
 constexpr Tolerance kGelu = {1e-6, 1e-6};
 
 std::vector<float> forward(const std::vector<double>& x) {
-  std::vector<float> inp = to_float(x), out(x.size(), kNaN);
-  cpu::gelu_forward(out.data(), inp.data(), x.size());
-  return out;
+  auto inp = device<S>(x), out = device_nan<S>(x.size());
+  backend::gelu_forward(out.data(), inp.data(), x.size());
+  return host(out);
 }
 
 std::vector<float> backward(const std::vector<double>& x, const std::vector<double>& dy) {
-  std::vector<float> inp = to_float(x), dout = to_float(dy), dinp(x.size(), kNaN);
-  cpu::gelu_backward(dinp.data(), dout.data(), inp.data(), x.size());
-  return dinp;
+  auto inp = device<S>(x), dout = device<S>(dy), dinp = device_nan<S>(x.size());
+  backend::gelu_backward(dinp.data(), dout.data(), inp.data(), x.size());
+  return host(dinp);
 }
 
 }  // namespace
@@ -28,12 +30,12 @@ std::vector<float> backward(const std::vector<double>& x, const std::vector<doub
 TEST_CASE("gelu agrees with the reference", "[core][gelu]") {
   for (size_t n : {1, 7, 50, 64, 5003}) {
     INFO("n " << n);
-    auto x = random_vector("x", n, 2), dy = random_vector("dy", n);
+    auto x = random_stored("x", n, 2), dy = random_stored("dy", n);
     std::vector<double> out(n), dinp(n);
     reference::gelu_forward(out.data(), x.data(), n);
     reference::gelu_backward(dinp.data(), dy.data(), x.data(), n);
-    CHECK(compare(forward(x), out, kGelu));
-    CHECK(compare(backward(x, dy), dinp, kGelu));
+    CHECK(compare(forward(x), out, stored(kGelu)));
+    CHECK(compare(backward(x, dy), dinp, stored(kGelu)));
   }
 }
 
@@ -60,9 +62,9 @@ TEST_CASE("gelu is x, 0 and a straight line far from zero", "[core][gelu]") {
 
 TEST_CASE("gelu backward may write over dout", "[core][gelu]") {
   auto x = random_vector("x", 37), dy = random_vector("dy", 37);
-  auto inp = to_float(x), in_place = to_float(dy);
-  cpu::gelu_backward(in_place.data(), in_place.data(), inp.data(), 37);
-  CHECK(same_bits(in_place, backward(x, dy)));
+  auto inp = device<S>(x), in_place = device<S>(dy);
+  backend::gelu_backward(in_place.data(), in_place.data(), inp.data(), 37);
+  CHECK(same_bits(host(in_place), backward(x, dy)));
 }
 
 TEST_CASE("gelu shows a NaN", "[core][gelu]") {
@@ -70,7 +72,7 @@ TEST_CASE("gelu shows a NaN", "[core][gelu]") {
   CHECK(std::isnan(backward({kNaN}, {1})[0]));
 }
 
-TEST_CASE("gelu gives the same bits for any number of threads", "[core][gelu]") {
+TEST_CASE("gelu gives the same bits in any order of work", "[core][gelu]") {
   auto x = random_vector("x", 20011), dy = random_vector("dy", 20011);
-  CHECK(same_for_any_threads([&] { return joined({forward(x), backward(x, dy)}); }));
+  CHECK(same_for_any_order([&] { return joined({forward(x), backward(x, dy)}); }));
 }

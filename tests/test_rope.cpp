@@ -3,8 +3,10 @@
 #include <vector>
 
 #include "kernels/reference/rope.h"
+#include "tests/any_order.h"
 #include "tests/catch.h"
 #include "tests/compare.h"
+#include "tests/device_vector.h"
 
 namespace {
 
@@ -17,21 +19,27 @@ struct Shape {
   size_t B, T, C, NH;
 
   size_t size() const { return B * T * 3 * C; }
-  std::vector<float> table() const {
-    std::vector<float> table(T * (C / NH / 2) * 2, kNaN);
+  DeviceVector<float> table() const {
+    auto table = device_nan<float>(T * (C / NH / 2) * 2);
     rope_table(table.data(), T, C / NH, kTheta);
     return table;
   }
 };
 
-std::vector<float> forward(std::vector<float> qkv, const Shape& s) {
-  cpu::rope_forward(qkv.data(), s.table().data(), s.B, s.T, s.C, s.NH);
-  return qkv;
+template <class Number>
+std::vector<float> forward(const std::vector<Number>& x, const Shape& s) {
+  auto qkv = device<S>(x);
+  auto table = s.table();
+  backend::rope_forward(qkv.data(), table.data(), s.B, s.T, s.C, s.NH);
+  return host(qkv);
 }
 
-std::vector<float> backward(std::vector<float> dqkv, const Shape& s) {
-  cpu::rope_backward(dqkv.data(), s.table().data(), s.B, s.T, s.C, s.NH);
-  return dqkv;
+template <class Number>
+std::vector<float> backward(const std::vector<Number>& dx, const Shape& s) {
+  auto dqkv = device<S>(dx);
+  auto table = s.table();
+  backend::rope_backward(dqkv.data(), table.data(), s.B, s.T, s.C, s.NH);
+  return host(dqkv);
 }
 
 }  // namespace
@@ -39,12 +47,12 @@ std::vector<float> backward(std::vector<float> dqkv, const Shape& s) {
 TEST_CASE("rope agrees with the reference", "[core][rope]") {
   for (Shape s : {Shape{1, 1, 2, 1}, {2, 33, 8, 4}, {1, 37, 24, 3}, {3, 5, 64, 1}, {1, 513, 16, 2}}) {
     INFO("B " << s.B << ", T " << s.T << ", C " << s.C << ", NH " << s.NH);
-    auto qkv = random_vector("qkv", s.size()), dqkv = random_vector("dqkv", s.size());
+    auto qkv = random_stored("qkv", s.size()), dqkv = random_stored("dqkv", s.size());
     auto expected = qkv, gradient = dqkv;
     reference::rope_forward(expected.data(), kTheta, s.B, s.T, s.C, s.NH);
     reference::rope_backward(gradient.data(), kTheta, s.B, s.T, s.C, s.NH);
-    CHECK(compare(forward(to_float(qkv), s), expected, kRotation));
-    CHECK(compare(backward(to_float(dqkv), s), gradient, kRotation));
+    CHECK(compare(forward(qkv, s), expected, stored(kRotation)));
+    CHECK(compare(backward(dqkv, s), gradient, stored(kRotation)));
   }
 }
 
@@ -63,20 +71,20 @@ TEST_CASE("the backward of the reference rope agrees with central differences", 
 
 TEST_CASE("rope leaves v and the first position alone, and its backward undoes it", "[core][rope]") {
   Shape s{2, 9, 24, 3};
-  auto qkv = to_float(random_vector("qkv", s.size()));
+  auto qkv = to_float(random_stored("qkv", s.size()));
   auto out = forward(qkv, s);
   for (size_t i = 0; i < s.size(); i++) {
     size_t t = i / (3 * s.C) % s.T, part = i % (3 * s.C) / s.C;
     if (t == 0 || part == 2) CHECK(out[i] == qkv[i]);
   }
   CHECK_FALSE(same_bits(out, qkv));
-  CHECK(compare(backward(out, s), qkv, kFp32));
+  CHECK(compare(backward(out, s), qkv, stored(kFp32, 2)));
 }
 
 TEST_CASE("after rope, the product of a query and a key depends on their distance alone", "[core][rope]") {
   Shape s{1, 40, 8, 1};
-  auto one = random_vector("one", 3 * s.C);
-  std::vector<float> qkv;
+  auto one = random_stored("one", 3 * s.C);
+  std::vector<double> qkv;
   for (size_t t = 0; t < s.T; t++) qkv.insert(qkv.end(), one.begin(), one.end());
   auto out = forward(qkv, s);
   auto product = [&](size_t t, size_t j) {
@@ -84,12 +92,12 @@ TEST_CASE("after rope, the product of a query and a key depends on their distanc
     for (size_t c = 0; c < s.C; c++) sum += double(out[t * 3 * s.C + c]) * out[j * 3 * s.C + s.C + c];
     return sum;
   };
-  CHECK(product(39, 34) == Approx(product(5, 0)).margin(1e-5));
+  CHECK(product(39, 34) == Approx(product(5, 0)).margin(1e-5 + 8 * kStoring));  // of 8 products near 1
   CHECK(std::fabs(product(39, 34) - product(39, 30)) > 0.01);
 }
 
-TEST_CASE("rope gives the same bits for any number of threads", "[core][rope]") {
+TEST_CASE("rope gives the same bits in any order of work", "[core][rope]") {
   Shape s{3, 65, 24, 3};
   auto qkv = to_float(random_vector("qkv", s.size()));
-  CHECK(same_for_any_threads([&] { return joined({forward(qkv, s), backward(qkv, s)}); }));
+  CHECK(same_for_any_order([&] { return joined({forward(qkv, s), backward(qkv, s)}); }));
 }
