@@ -289,7 +289,7 @@ $(BUILD)/cuda/objects/%.o: %.cpp $(BUILD)/flags
 
 # The emulator itself, and what it runs: -fsanitize=thread makes the compiler announce every access to memory, and the
 # emulator is linked where its library would be.
-EMULATED_FLAGS = -std=c++20 -O2 -g -fsanitize=thread -ffp-contract=off $(WARNINGS) -Itests/cuda_emulator/include -I. \
+EMULATED_FLAGS = -std=c++20 -O2 -g -fsanitize=thread -ffp-contract=off $(WARNINGS) -Wno-unknown-pragmas -Itests/cuda_emulator/include -I. \
   -DATTNORM_CUDA_EMULATOR $(SEARCH_FLAGS) $(CPPFLAGS)
 EMULATE = $(RUN) $(CXX) $(EMULATED_FLAGS) -MMD -MP -c -o $@ -x c++ $<
 EMULATOR_OBJECTS := $(EMULATOR:%.cpp=$(BUILD)/emulated/objects/%.o)
