@@ -10,38 +10,6 @@
 
 namespace cuda {
 
-// B sequences of T positions, C channels in NH heads of HS.
-struct Shape {
-  size_t B, T, C, NH, HS;
-  HD size_t heads() const { return B * NH; }
-};
-
-// One head of one sequence: offsets into the arrays of kernels/attention.h. Where the offset of position t is given,
-// that of position t + 1 lies `stride` or C further on.
-struct Head {
-  size_t T, C, stride;        // stride = 3 C: from one position of qkv to the next
-  size_t index;               // b NH + h
-  size_t h, qkv, out;         // qkv: of q of position 0; k lies C and v 2 C further on. out: of position 0 in out, dout
-  float slope, inverse_root;  // ALiBi's; 1 / sqrt(HS)
-
-  __device__ Head(const Shape& shape, const float* slopes, unsigned index)
-      : T(shape.T),
-        C(shape.C),
-        stride(3 * shape.C),
-        index(index),
-        h(index % unsigned(shape.NH)),
-        qkv(index / unsigned(shape.NH) * shape.T * stride + h * shape.HS),
-        out(index / unsigned(shape.NH) * shape.T * shape.C + h * shape.HS),
-        slope(slopes ? slopes[h] : 0.0f),
-        inverse_root(1.0f / num::sqrt(float(shape.HS))) {}
-
-  // z from <q_t, k_j>. One function with explicit rounding, so that every kernel gets the same bits: SA-Softmax
-  // subtracts the row's least score from a score.
-  __device__ float score(float product, float distance) const {  // distance = t - j
-    return num::fma(-slope, distance, product * inverse_root);
-  }
-};
-
 // Row and Back consist of floats alone: both are arrays of words, which the compiler keeps in registers.
 template <class State>
 inline constexpr int kWords = int(sizeof(State) / sizeof(float));
@@ -51,17 +19,59 @@ HD float& word(State& state, int w) {
   return reinterpret_cast<float*>(&state)[w];
 }
 
-// Saved states lie as (heads, words, T): `at` points at word 0 of one position.
+// B sequences of T positions, C channels in NH heads of HS. Positions and channels fit in an int, offsets into arrays need
+// a size_t.
+struct Shape {
+  int B, T, C, NH, HS;
+  Shape(size_t B, size_t T, size_t C, size_t NH) : B(int(B)), T(int(T)), C(int(C)), NH(int(NH)), HS(int(C / NH)) {}
+  HD int heads() const { return B * NH; }
+};
+
+// One head of one sequence, and where it lies in the arrays of kernels/attention.h.
+struct Head {
+  int T, C, stride;  // stride = 3 C: from one position of qkv to the next
+  int TP;            // positions that saved states have room for
+  int index, h;      // b NH + h
+  size_t qkv, out;   // offset of q of position 0, k lies C and v 2 C further on; and of position 0 in out, dout
+  float slope, inverse_root;  // ALiBi's; 1 / sqrt(HS)
+
+  __device__ Head(const Shape& shape, const float* slopes, int index)
+      : T(shape.T),
+        C(shape.C),
+        stride(3 * shape.C),
+        TP(int(padded_positions(size_t(shape.T)))),
+        index(index),
+        h(index % shape.NH),
+        qkv(size_t(index / shape.NH) * T * stride + h * shape.HS),
+        out(size_t(index / shape.NH) * T * C + h * shape.HS),
+        slope(slopes ? slopes[h] : 0.0f),
+        inverse_root(1.0f / num::sqrt(float(shape.HS))) {}
+
+  // Word 0 of this head's saved states, (heads, words, TP).
+  template <class State, class Float>
+  __device__ Float* states(Float* all) const {
+    return all + size_t(index) * kWords<State> * TP;
+  }
+
+  // z from <q_t, k_j>. One function with explicit rounding, so that every kernel gets the same bits: SA-Softmax
+  // subtracts the row's least score from a score.
+  __device__ float score(float product, float distance) const {  // distance = t - j
+    return num::fma(-slope, distance, product * inverse_root);
+  }
+};
+
 template <class State>
-__device__ void save_state(float* at, State state, size_t T) {
+__device__ void save_state(float* all, const Head& head, int t, State state) {
+  float* of_head = head.states<State>(all) + t;
 #pragma unroll
-  for (int w = 0; w < kWords<State>; w++) at[w * T] = word(state, w);
+  for (int w = 0; w < kWords<State>; w++) of_head[size_t(w) * head.TP] = word(state, w);
 }
 template <class State>
-__device__ State load_state(const float* at, size_t T) {
+__device__ State load_state(const float* all, const Head& head, int t) {
+  const float* of_head = head.states<State>(all) + t;
   State state;
 #pragma unroll
-  for (int w = 0; w < kWords<State>; w++) word(state, w) = at[w * T];
+  for (int w = 0; w < kWords<State>; w++) word(state, w) = of_head[size_t(w) * head.TP];
   return state;
 }
 
@@ -90,7 +100,7 @@ __device__ State merge_lanes(State mine, Merge merge) {
 template <class N>
 struct Theta {
   float scalars[N::params + 1];
-  __device__ Theta(const float* theta, size_t h, size_t NH) {
+  __device__ Theta(const float* theta, int h, int NH) {
 #pragma unroll
     for (int i = 0; i < N::params; i++) scalars[i] = theta[i * NH + h];
   }
@@ -98,14 +108,14 @@ struct Theta {
 
 // Saves the finished Back of query t, and its part of dtheta.
 template <class N>
-__device__ void save_back(const BackScratch& scratch, const Head& head, size_t heads, size_t t,
+__device__ void save_back(const BackScratch& scratch, const Head& head, int heads, int t,
                           typename N::template Back<float> back) {
-  save_state(scratch.back + head.index * kWords<decltype(back)> * head.T + t, back, head.T);
+  save_state(scratch.back, head, t, back);
   if constexpr (N::params > 0) {
     float d[N::params];
     N::dparam(back, float(t + 1), d);
 #pragma unroll
-    for (int i = 0; i < N::params; i++) scratch.dtheta[(i * heads + head.index) * head.T + t] = d[i];
+    for (int i = 0; i < N::params; i++) scratch.dtheta[size_t(i * heads + head.index) * head.TP + t] = d[i];
   }
 }
 

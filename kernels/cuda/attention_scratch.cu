@@ -29,7 +29,7 @@ __global__ void __launch_bounds__(kThreads)
   const size_t h = blockIdx.x % NH, parameter = blockIdx.x / NH;
   double sum = 0;
   for (size_t b = 0; b < B; b++) {
-    const float* of_head = parts + (parameter * B * NH + b * NH + h) * T;
+    const float* of_head = parts + (parameter * B * NH + b * NH + h) * padded_positions(T);
     for (size_t t = threadIdx.x; t < T; t += kThreads) sum += of_head[t];
   }
   sum = block_sum(sum);
@@ -38,15 +38,17 @@ __global__ void __launch_bounds__(kThreads)
 
 }  // namespace
 
-size_t attention_row_floats(size_t words, size_t B, size_t T, size_t NH) { return words * B * NH * T; }
+size_t attention_row_floats(size_t words, size_t B, size_t T, size_t NH) {
+  return words * B * NH * padded_positions(T);
+}
 
 size_t attention_shared_floats(size_t B, size_t T, size_t NH, size_t /*HS*/) {
-  return (kBackWords + kParams) * B * NH * T;
+  return (kBackWords + kParams) * B * NH * padded_positions(T);
 }
 
 BackScratch back_scratch(size_t B, size_t T, size_t NH) {
   float* memory = shared_scratch(attention_shared_floats(B, T, NH, 0));
-  return {memory, memory + kBackWords * B * NH * T};
+  return {memory, memory + kBackWords * B * NH * padded_positions(T)};
 }
 
 void add_dtheta(float* dtheta, const float* parts, int params, size_t B, size_t T, size_t NH) {

@@ -4,10 +4,15 @@
 
 #include <cstddef>
 
+#include "kernels/host_device.h"
+
 namespace cuda {
 
-// In shared_scratch: the Back rows, (heads, words, T); behind those of the normalizer with the most words, each row's
-// part of dtheta, (params, heads, T). heads = B NH.
+// Room for the saved states of the T positions of a head, so that each word begins on a multiple of 16 bytes.
+HD constexpr size_t padded_positions(size_t T) { return (T + 3) / 4 * 4; }
+
+// In shared_scratch: the Back rows, (heads, words, TP); behind those of the normalizer with the most words, each row's
+// part of dtheta, (params, heads, TP). heads = B NH, TP = padded_positions(T).
 struct BackScratch {
   float *back, *dtheta;
 };
