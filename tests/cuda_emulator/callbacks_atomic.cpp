@@ -3,39 +3,40 @@
 #include <cstdint>
 
 #include "scheduler.h"
+#include "symbols.h"
 
 namespace {
 
-void refuse_in_kernel() {
+void refuse_in_kernel(const void* code) {
   if (!emu::now.running) return;
   emu::begin_report();
-  emu::fail("a C++ atomic is used in a kernel");
+  emu::fail("a C++ atomic is used in a kernel", emu::source_line(code));
 }
 
 }  // namespace
 
 #define EMU_FETCH(bits, operation)                                                                                \
   uint##bits##_t __tsan_atomic##bits##_fetch_##operation(volatile uint##bits##_t* p, uint##bits##_t value, int) { \
-    refuse_in_kernel();                                                                                           \
+    refuse_in_kernel(__builtin_return_address(0));                                                                \
     return __atomic_fetch_##operation(p, value, __ATOMIC_SEQ_CST);                                                \
   }
 
 #define EMU_ATOMIC(bits)                                                                                         \
   uint##bits##_t __tsan_atomic##bits##_load(const volatile uint##bits##_t* p, int) {                             \
-    refuse_in_kernel();                                                                                          \
+    refuse_in_kernel(__builtin_return_address(0));                                                               \
     return __atomic_load_n(p, __ATOMIC_SEQ_CST);                                                                 \
   }                                                                                                              \
   void __tsan_atomic##bits##_store(volatile uint##bits##_t* p, uint##bits##_t value, int) {                      \
-    refuse_in_kernel();                                                                                          \
+    refuse_in_kernel(__builtin_return_address(0));                                                               \
     __atomic_store_n(p, value, __ATOMIC_SEQ_CST);                                                                \
   }                                                                                                              \
   uint##bits##_t __tsan_atomic##bits##_exchange(volatile uint##bits##_t* p, uint##bits##_t value, int) {         \
-    refuse_in_kernel();                                                                                          \
+    refuse_in_kernel(__builtin_return_address(0));                                                               \
     return __atomic_exchange_n(p, value, __ATOMIC_SEQ_CST);                                                      \
   }                                                                                                              \
   int __tsan_atomic##bits##_compare_exchange_strong(volatile uint##bits##_t* p, uint##bits##_t* expected,        \
                                                     uint##bits##_t value, int, int) {                            \
-    refuse_in_kernel();                                                                                          \
+    refuse_in_kernel(__builtin_return_address(0));                                                               \
     return __atomic_compare_exchange_n(p, expected, value, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);           \
   }                                                                                                              \
   int __tsan_atomic##bits##_compare_exchange_weak(volatile uint##bits##_t* p, uint##bits##_t* expected,          \
@@ -62,7 +63,7 @@ EMU_ATOMIC(32)
 EMU_ATOMIC(64)
 
 void __tsan_atomic_thread_fence(int) {
-  refuse_in_kernel();
+  refuse_in_kernel(__builtin_return_address(0));
   __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 void __tsan_atomic_signal_fence(int) {}

@@ -95,6 +95,15 @@ void protect_device(int protection) {
   if (bytes > 0) mprotect(reinterpret_cast<void*>(begin), bytes, protection);
 }
 
+const char* function_of(Pool pool) {
+  return pool == Pool::device ? "cudaMalloc" : pool == Pool::managed ? "cudaMallocManaged" : "cudaMallocHost";
+}
+
+std::string name_of(const Allocation& allocation) {
+  return std::string(allocation.live ? "" : "freed ") + function_of(allocation.pool) + " #" +
+         std::to_string(allocation.number) + " of " + std::to_string(allocation.bytes) + " bytes";
+}
+
 // Gives the memory behind whole pages back to the operating system.
 void give_back(void* memory, size_t bytes) {
   const uintptr_t begin = rounded(reinterpret_cast<uintptr_t>(memory), kPage);
@@ -107,10 +116,6 @@ void give_back(const Allocation& allocation) {
   give_back(reinterpret_cast<void*>(allocation.address), allocation.bytes);
   give_back(shadow.cells + first_cell, allocation.bytes / 2 * sizeof(Cell));
   give_back(shadow.odd_cells + first_cell, allocation.bytes / 2 * sizeof(Cell));
-}
-
-const char* function_of(Pool pool) {
-  return pool == Pool::device ? "cudaMalloc" : pool == Pool::managed ? "cudaMallocManaged" : "cudaMallocHost";
 }
 
 }  // namespace
@@ -206,9 +211,13 @@ bool in_device_pool(uintptr_t address) { return space.base && address - pool_beg
 
 std::string describe_address(uintptr_t address) {
   const Allocation* nearest = find_nearest(address);
+  const auto next = g_allocations.upper_bound(address);
+  if (next != g_allocations.end() && next->first - address < kRedZone) {
+    const bool behind = nearest && nearest->live && address - nearest->address - nearest->bytes < next->first - address;
+    if (!behind) return name_of(next->second) + ", " + std::to_string(next->first - address) + " bytes before it";
+  }
   if (!nearest) return "an address before all allocations";
-  const std::string name = std::string(nearest->live ? "" : "freed ") + function_of(nearest->pool) + " #" +
-                           std::to_string(nearest->number) + " of " + std::to_string(nearest->bytes) + " bytes";
+  const std::string name = name_of(*nearest);
   const size_t offset = address - nearest->address;
   if (offset < nearest->bytes) return name + ", at byte " + std::to_string(offset);
   return name + ", " + std::to_string(offset - nearest->bytes) + " bytes behind its end";

@@ -40,6 +40,7 @@ struct Warp {
   bool partial = false;
   Stamp seen[kLanes][kLanes];
   unsigned in_exchange = 0;  // lanes that wait for others
+  unsigned last = 0;         // the lane that came last
   Deposit deposits[kLanes];
 };
 
@@ -311,9 +312,12 @@ void check_mask(const Collective& operation, unsigned mask, Caller caller) {
   }
 }
 
-// Two lanes that wait for each other at different operations would wait forever.
-void check_agreement(unsigned first, unsigned others) {
+// Two lanes that wait for each other at different operations would wait forever. Who agrees with the last lane that came
+// agrees with all that one agreed with.
+void check_agreement(const Warp& warp, unsigned first) {
   const Thread& me = g_threads[now.thread];
+  unsigned others = warp.in_exchange & me.mask;
+  if (others >> warp.last & 1 && same_exchange(me, g_threads[first + warp.last])) return;
   for (; others != 0; others &= others - 1) {
     const unsigned lane = static_cast<unsigned>(__builtin_ctz(others));
     const Thread& other = g_threads[first + lane];
@@ -422,6 +426,8 @@ void run(const Launch& launch) {
   for (uint32_t block : order) run_block(block);
 }
 
+bool in_fiber() { return g_in_fiber; }
+
 void begin_report() { now.running = now.checking = false; }
 
 void fail(const std::string& what, const std::string& place) {
@@ -480,8 +486,9 @@ void exchange(const Collective& operation, unsigned mask, uint64_t tag, int lane
   me.state = State::in_exchange;
   std::memcpy(deposit.bytes, value, bytes);
   deposit.lane = lane;
-  check_agreement(first, warp.in_exchange & mask);
-  warp.in_exchange |= 1u << (now.thread - first);
+  check_agreement(warp, first);
+  warp.last = now.thread - first;
+  warp.in_exchange |= 1u << warp.last;
   if (all_have_come(warp, first)) release_lanes(warp, first, operation, mask);
   give_way();
   std::memcpy(value, deposit.bytes, bytes);

@@ -47,6 +47,7 @@ void run(const Launch& launch);
 // What words a message calls begin_report first: library code that both the emulator and an instrumented file contain may
 // be the instrumented copy, which would call back.
 void begin_report();
+bool in_fiber();
 [[noreturn]] void fail(const std::string& what, const std::string& place = "");
 [[noreturn]] void fail(const std::string& what, Caller caller);
 
@@ -70,7 +71,7 @@ struct alignas(16) Deposit {
 };
 
 // An operation that lanes of a warp execute together. `combine` replaces what each lane of the mask has deposited by its
-// result, when all of them have come.
+// result, when all of them have come; what other lanes have deposited is not its business.
 struct Collective {
   const char* name;
   void (*combine)(Deposit* lanes, unsigned mask);

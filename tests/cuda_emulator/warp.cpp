@@ -43,7 +43,9 @@ void combine_vote(Deposit* lanes, unsigned mask) {
   for (unsigned lane = 0; lane < kLanes; ++lane) {
     if (mask >> lane & 1 && get<int>(lanes[lane]) != 0) ballot |= 1u << lane;
   }
-  for (unsigned lane = 0; lane < kLanes; ++lane) put(lanes[lane], ballot);
+  for (unsigned lane = 0; lane < kLanes; ++lane) {
+    if (mask >> lane & 1) put(lanes[lane], ballot);
+  }
 }
 
 void combine_nothing(Deposit*, unsigned) {}
