@@ -42,12 +42,13 @@ namespace tile {
 
 template <class S, int HS>
 Grid grid(const Shape& shape, size_t shared_bytes) {
-  return {unsigned(shape.heads()) * unsigned(divide_up(size_t(shape.T), kRows<S, HS>)), kThreads<S, HS>, shared_bytes};
+  return {unsigned(shape.heads()) * unsigned(divide_up(size_t(shape.T), Tiling<S, HS>::kRows)), Tiling<S, HS>::kThreads,
+          shared_bytes};
 }
 
 template <class N, int HS, class S>
 void attention_forward(S* out, float* rows, const S* qkv, const float* theta, const float* slopes, const Shape& shape) {
-  CUDA_LAUNCH((forward_kernel<N, S, HS>), (grid<S, HS>(shape, ForwardMemory<N, S, HS>::kBytes)), out, rows, qkv, theta,
+  CUDA_LAUNCH((forward_kernel<N, S, HS>), (grid<S, HS>(shape, ForwardMemory<S, HS>::kBytes)), out, rows, qkv, theta,
               slopes, shape);
 }
 
@@ -55,7 +56,7 @@ template <class N, int HS, class S>
 void attention_backward(S* dqkv, float* dtheta, const S* dout, const S* out, const float* rows, const S* qkv,
                         const float* slopes, const Shape& shape) {
   const BackScratch scratch = back_scratch(size_t(shape.B), size_t(shape.T), size_t(shape.NH));
-  CUDA_LAUNCH((backward_query_kernel<N, S, HS>), (grid<S, HS>(shape, BackwardQueryMemory<N, S, HS>::kBytes)), dqkv,
+  CUDA_LAUNCH((backward_query_kernel<N, S, HS>), (grid<S, HS>(shape, BackwardQueryMemory<S, HS>::kBytes)), dqkv,
               scratch, dout, out, rows, qkv, slopes, shape);
   CUDA_LAUNCH((backward_key_kernel<N, S, HS>), (grid<S, HS>(shape, BackwardKeyMemory<N, S, HS>::kBytes)), dqkv, scratch,
               dout, rows, qkv, slopes, shape);

@@ -26,7 +26,9 @@
 //           bf16 as operands of the second product, after the normalizer has summed them in fp32. A row whose weights
 //           cancel (sinmax_signed, cosmax) loses digits in proportion to sum |phi| / |S|, now of 8 bits.
 //
-// Both kinds give <q_t, k_j> the same bits as rows of q by rows of k and as rows of k by rows of q: see Head::score.
+// <q_t, k_j> must have the same bits as q rows by k rows (forward, dq) and as k rows by q rows (dk, dv): see Head::score. FMA
+// gives them by its definition; an mma adds the same exact products in either, but nothing says in writing that their order
+// on the two sides is the same.
 #pragma once
 
 #include <type_traits>
@@ -38,32 +40,28 @@ namespace cuda::tile {
 
 inline constexpr int kSquare = 16;  // rows of a warp, and of what it meets at a time
 
-// Warps of a block; rows of the other side in each stage of the ring. So the kernels stay within 99 KiB, what the smallest
-// of sm_80 and later have.
-template <class S, int HS>
-inline constexpr int kWarps = sizeof(S) == 4 && HS == 128 ? 2 : 4;
-template <class S, int HS>
-inline constexpr int kThreads = kWarps<S, HS>* kWarp;
-template <class S, int HS>
-inline constexpr int kRows = kWarps<S, HS>* kSquare;  // that a block owns
-template <class S, int HS>
-inline constexpr int kStep = sizeof(S) == 4 ? kSquare
-                             : HS == 128    ? 32
-                                            : 64;
+enum class Kernel { forward, query, key };
 
-// Blocks that a multiprocessor is to hold at least, so that with 65,536 registers a thread has up to 128 for 4 blocks of
-// 128 threads, 168 for 3, 255 for 2. Without a number the compiler aims at one itself, and spills to reach it.
-enum Kernel { kForward, kQuery, kKey };
-constexpr int blocks(int head_size, int bytes, Kernel kernel) {
-  if (head_size == 128 || kernel == kKey) return 2;
-  return kernel == kQuery || bytes == 4 ? 3 : 4;
-}
-template <class S, int HS, Kernel kernel>
-inline constexpr int kBlocks = blocks(HS, sizeof(S), kernel) * 4 / kWarps<S, HS>;
-
-// In shared memory vectors of a head are padded by 16 bytes: then 8 of them lie in different banks.
+// What depends on the storage type and the head size.
 template <class S, int HS>
-inline constexpr int kStride = HS + int(16 / sizeof(S));
+struct Tiling {
+  static constexpr bool kFloat = sizeof(S) == 4;
+  static constexpr int kWarps = kFloat && HS == 128 ? 2 : 4;
+  static constexpr int kThreads = kWarps * kWarp;
+  static constexpr int kRows = kWarps * kSquare;  // that a block owns
+  // Rows of the other side in each stage of the ring. So the kernels stay within 99 KiB, what the smallest of sm_80 and
+  // later have.
+  static constexpr int kStep = kFloat ? kSquare : HS == 128 ? 32 : 64;
+  // From one vector to the next in shared memory: padded by 16 bytes, so that 8 of them lie in different banks.
+  static constexpr int kStride = HS + int(16 / sizeof(S));
+
+  // Blocks that a multiprocessor is to hold at least, so that with 65,536 registers a thread has up to 128 for 4 blocks
+  // of 128 threads, 168 for 3, 255 for 2. Without a number the compiler aims at one of its own, and spills to reach it.
+  static constexpr int blocks(Kernel kernel) {
+    if (HS == 128 || kernel == Kernel::key) return 8 / kWarps;
+    return kernel == Kernel::query || kFloat ? 3 : 4;
+  }
+};
 
 // The lane as rows and columns of a square.
 struct Lane {
@@ -122,19 +120,19 @@ struct Left;
 template <int HS>
 struct Left<float, HS, false> {
   const float* row;  // g
-  __device__ Left(const float* rows) : row(rows + Lane().g * kStride<float, HS>) {}
+  __device__ Left(const float* rows) : row(rows + Lane().g * Tiling<float, HS>::kStride) {}
 
   // The products with the 16 vectors at `others`.
   __device__ Square times(const float* others) const {
     Square square{};
-    others += 2 * Lane().q * kStride<float, HS>;
+    others += 2 * Lane().q * Tiling<float, HS>::kStride;
 #pragma unroll 4
     for (int c = 0; c < HS; c += 4) {
-      const Floats<4> a[2] = {load<4>(row + c), load<4>(row + 8 * kStride<float, HS> + c)};
+      const Floats<4> a[2] = {load<4>(row + c), load<4>(row + 8 * Tiling<float, HS>::kStride + c)};
 #pragma unroll
       for (int i = 0; i < 4; i++) {
         const int n = i / 2, e = i % 2;
-        const Floats<4> b = load<4>(others + (8 * n + e) * kStride<float, HS> + c);
+        const Floats<4> b = load<4>(others + (8 * n + e) * Tiling<float, HS>::kStride + c);
 #pragma unroll
         for (int k = 0; k < 4; k++) {
           square.c[n][e] = num::fma(a[0][k], b[k], square.c[n][e]);
@@ -151,7 +149,7 @@ struct Left<bf16, HS, held> {
   const bf16* row;  // where this lane's row of an A fragment begins
   uint32_t fragments[held ? HS / 16 : 1][4];
 
-  __device__ Left(const bf16* rows) : row(rows + Lane().id % 16 * kStride<bf16, HS> + Lane().id / 16 * 8) {
+  __device__ Left(const bf16* rows) : row(rows + Lane().id % 16 * Tiling<bf16, HS>::kStride + Lane().id / 16 * 8) {
     if constexpr (held)
 #pragma unroll
       for (int k = 0; k < HS / 16; k++) ldmatrix(fragments[k], row + 16 * k);
@@ -160,7 +158,7 @@ struct Left<bf16, HS, held> {
   __device__ Square times(const bf16* others) const {
     Square square{};
     const int lane = Lane().id;
-    others += (lane / 16 * 8 + lane % 8) * kStride<bf16, HS> + lane / 8 % 2 * 8;
+    others += (lane / 16 * 8 + lane % 8) * Tiling<bf16, HS>::kStride + lane / 8 % 2 * 8;
 #pragma unroll
     for (int k = 0; k < HS / 16; k++) {
       uint32_t b[4];
@@ -193,7 +191,7 @@ __device__ void add_weighted(Sums<HS>& sums, const Square& weights, const float*
         const int from = lane.g * 4 + owner;
         const float w[2] = {__shfl_sync(kAllLanes, weights.c[n][e], from),
                             __shfl_sync(kAllLanes, weights.c[n][2 + e], from)};
-        const float* other = others + (8 * n + 2 * owner + e) * kStride<float, HS>;
+        const float* other = others + (8 * n + 2 * owner + e) * Tiling<float, HS>::kStride;
 #pragma unroll
         for (int m = 0; m < HS / 8; m++) {
           const Floats<2> x = load<2>(other + 8 * m);
@@ -208,7 +206,7 @@ __device__ void add_weighted(Sums<HS>& sums, const Square& weights, const bf16* 
   const uint32_t a[4] = {round_to_bf16_pair(w[0][0], w[0][1]), round_to_bf16_pair(w[0][2], w[0][3]),
                          round_to_bf16_pair(w[1][0], w[1][1]), round_to_bf16_pair(w[1][2], w[1][3])};
   const int lane = Lane().id;
-  others += lane % 16 * kStride<bf16, HS> + lane / 16 * 8;
+  others += lane % 16 * Tiling<bf16, HS>::kStride + lane / 16 * 8;
 #pragma unroll
   for (int m = 0; m < HS / 8; m += 2) {
     uint32_t b[4];
@@ -233,13 +231,13 @@ __device__ void copy_vectors(S* shared, const Vectors<S>& from, int first, int T
   constexpr int kChunk = 16 / sizeof(S), kChunks = HS / kChunk;  // 16 bytes each; of a vector
   static_assert(rows * kChunks % threads == 0 && threads % kChunks == 0);
   const int row = threadIdx.x / kChunks, chunk = threadIdx.x % kChunks * kChunk;
-  S* to = shared + row * kStride<S, HS> + chunk;
+  S* to = shared + row * Tiling<S, HS>::kStride + chunk;
   const S* source = from.at + size_t(first + row) * from.stride + chunk;
 #pragma unroll
   for (int i = 0; i < rows * kChunks / threads; i++) {
     constexpr int kStepRows = threads / kChunks;
     copy_async(to, source, first + row + i * kStepRows < T);
-    to += kStepRows * kStride<S, HS>;
+    to += kStepRows * Tiling<S, HS>::kStride;
     source += kStepRows * from.stride;
   }
 }
@@ -257,9 +255,10 @@ __device__ void copy_words(float* shared, const float* from, int first, int TP) 
 // each of them kStep vectors of two arrays; then as many words of saved states.
 template <class S, int HS, int lefts, bool held, int words>
 struct Memory {
-  static constexpr int kLeft = kRows<S, HS> * kStride<S, HS>, kOther = kStep<S, HS> * kStride<S, HS>;
+  static constexpr int kLeft = Tiling<S, HS>::kRows * Tiling<S, HS>::kStride,
+                       kOther = Tiling<S, HS>::kStep * Tiling<S, HS>::kStride;
   static constexpr size_t kRing = held ? 0 : lefts * kLeft, kStates = kRing + 4 * kOther;
-  static constexpr size_t kBytes = kStates * sizeof(S) + 2 * words * kStep<S, HS> * sizeof(float);
+  static constexpr size_t kBytes = kStates * sizeof(S) + 2 * words * Tiling<S, HS>::kStep * sizeof(float);
   static_assert(lefts * kLeft <= int(kStates), "operands that are held pass through the ring");
   static_assert(kBytes <= 99 << 10);
 
@@ -267,7 +266,7 @@ struct Memory {
   __device__ S* left(int i) const { return memory + i * kLeft; }
   __device__ S* other(int stage, int i) const { return memory + kRing + (2 * stage + i) * kOther; }
   __device__ float* states(int stage) const {
-    return reinterpret_cast<float*>(memory + kStates) + stage * words * kStep<S, HS>;
+    return reinterpret_cast<float*>(memory + kStates) + stage * words * Tiling<S, HS>::kStep;
   }
 };
 
@@ -329,25 +328,25 @@ struct Task {
   }
 };
 
-template <class N, class S, int HS>
+template <class S, int HS>
 using ForwardMemory = Memory<S, HS, 1, sizeof(S) == 2, 0>;
 
 template <class N, class S, int HS>
-__global__ void __launch_bounds__(kThreads<S, HS>, kBlocks<S, HS, kForward>)
+__global__ void __launch_bounds__(Tiling<S, HS>::kThreads, Tiling<S, HS>::blocks(Kernel::forward))
     forward_kernel(S* out, float* rows, const S* qkv, const float* theta, const float* slopes, Shape shape) {
   using Row = typename N::template Row<float>;
-  constexpr int kVector = kStride<S, HS>, step = kStep<S, HS>, threads = kThreads<S, HS>;
+  constexpr int kVector = Tiling<S, HS>::kStride, step = Tiling<S, HS>::kStep, threads = Tiling<S, HS>::kThreads;
   constexpr bool held = sizeof(S) == 2;
   const Task task(shape, true);
   const Head head(shape, slopes, task.head);
-  const int T = head.T, i0 = task.tile * kRows<S, HS>;                  // the block's first query
+  const int T = head.T, i0 = task.tile * Tiling<S, HS>::kRows;          // the block's first query
   const int warp = int(threadIdx.x) / kWarp, t0 = i0 + warp * kSquare;  // the warp's
   const Vectors<S> q{qkv + head.qkv, head.stride}, k{q.at + head.C, head.stride}, v{k.at + head.C, head.stride};
   const Lane lane;
 
   DYNAMIC_SHARED(S, shared);
-  const ForwardMemory<N, S, HS> memory{shared};
-  copy_vectors<HS, kRows<S, HS>, threads>(memory.left(0), q, i0, T);
+  const ForwardMemory<S, HS> memory{shared};
+  copy_vectors<HS, Tiling<S, HS>::kRows, threads>(memory.left(0), q, i0, T);
   copy_wait();
   __syncthreads();
   const Left<S, HS, held> query(memory.left(0) + warp * kSquare * kVector);
@@ -364,7 +363,7 @@ __global__ void __launch_bounds__(kThreads<S, HS>, kBlocks<S, HS, kForward>)
       copy_vectors<HS, step, threads>(memory.other(stage, 0), k, j0, T);
       if constexpr (last) copy_vectors<HS, step, threads>(memory.other(stage, 1), v, j0, T);
     };
-    walk<step>(0, least(i0 + kRows<S, HS>, T), copy, [&](int j0, int stage) {
+    walk<step>(0, least(i0 + Tiling<S, HS>::kRows, T), copy, [&](int j0, int stage) {
       for (int at = 0; at < step && j0 + at <= t0 && t0 < T; at += kSquare) {
         // 1. scores
         Square square = query.times(memory.other(stage, 0) + at * kVector);
@@ -399,29 +398,29 @@ __global__ void __launch_bounds__(kThreads<S, HS>, kBlocks<S, HS, kForward>)
     if (lane.q == 0 && t0 + lane.g + 8 * r < head.TP) save_state(rows, head, t0 + lane.g + 8 * r, row[r]);
 }
 
-template <class N, class S, int HS>
+template <class S, int HS>
 using BackwardQueryMemory = Memory<S, HS, 2, sizeof(S) == 2, 0>;
 
 // dq and the finished Back of every row.
 template <class N, class S, int HS>
-__global__ void __launch_bounds__(kThreads<S, HS>, kBlocks<S, HS, kQuery>)
+__global__ void __launch_bounds__(Tiling<S, HS>::kThreads, Tiling<S, HS>::blocks(Kernel::query))
     backward_query_kernel(S* dqkv, BackScratch scratch, const S* dout, const S* out, const float* rows, const S* qkv,
                           const float* slopes, Shape shape) {
   using Row = typename N::template Row<float>;
   using Back = typename N::template Back<float>;
-  constexpr int kVector = kStride<S, HS>, step = kStep<S, HS>, threads = kThreads<S, HS>;
+  constexpr int kVector = Tiling<S, HS>::kStride, step = Tiling<S, HS>::kStep, threads = Tiling<S, HS>::kThreads;
   constexpr bool held = sizeof(S) == 2;
   const Task task(shape, true);
   const Head head(shape, slopes, task.head);
-  const int T = head.T, i0 = task.tile * kRows<S, HS>;                  // the block's first query
+  const int T = head.T, i0 = task.tile * Tiling<S, HS>::kRows;          // the block's first query
   const int warp = int(threadIdx.x) / kWarp, t0 = i0 + warp * kSquare;  // the warp's
   const Vectors<S> q{qkv + head.qkv, head.stride}, k{q.at + head.C, head.stride}, v{k.at + head.C, head.stride};
   const Lane lane;
 
   DYNAMIC_SHARED(S, shared);
-  const BackwardQueryMemory<N, S, HS> memory{shared};
-  copy_vectors<HS, kRows<S, HS>, threads>(memory.left(0), q, i0, T);
-  copy_vectors<HS, kRows<S, HS>, threads>(memory.left(1), Vectors<S>{dout + head.out, head.C}, i0, T);
+  const BackwardQueryMemory<S, HS> memory{shared};
+  copy_vectors<HS, Tiling<S, HS>::kRows, threads>(memory.left(0), q, i0, T);
+  copy_vectors<HS, Tiling<S, HS>::kRows, threads>(memory.left(1), Vectors<S>{dout + head.out, head.C}, i0, T);
   copy_wait();
   __syncthreads();
   const Left<S, HS, held> query(memory.left(0) + warp * kSquare * kVector);
@@ -446,7 +445,7 @@ __global__ void __launch_bounds__(kThreads<S, HS>, kBlocks<S, HS, kQuery>)
       copy_vectors<HS, step, threads>(memory.other(stage, 0), k, j0, T);
       copy_vectors<HS, step, threads>(memory.other(stage, 1), v, j0, T);
     };
-    walk<step>(0, least(i0 + kRows<S, HS>, T), copy, [&](int j0, int stage) {
+    walk<step>(0, least(i0 + Tiling<S, HS>::kRows, T), copy, [&](int j0, int stage) {
       for (int at = 0; at < step && j0 + at <= t0 && t0 < T; at += kSquare) {
         // 3. g_j = <dout, v_j>, 1. the scores again
         Square g = dout_t.times(memory.other(stage, 1) + at * kVector);
@@ -491,15 +490,15 @@ using BackwardKeyMemory = Memory<S, HS, 2, kKeysHeld<S, HS>,
 
 // dk and dv, from the saved Row and Back of every query.
 template <class N, class S, int HS>
-__global__ void __launch_bounds__(kThreads<S, HS>, kBlocks<S, HS, kKey>)
+__global__ void __launch_bounds__(Tiling<S, HS>::kThreads, Tiling<S, HS>::blocks(Kernel::key))
     backward_key_kernel(S* dqkv, BackScratch scratch, const S* dout, const float* rows, const S* qkv,
                         const float* slopes, Shape shape) {
   using Row = typename N::template Row<float>;
   using Back = typename N::template Back<float>;
-  constexpr int kVector = kStride<S, HS>, step = kStep<S, HS>, threads = kThreads<S, HS>;
+  constexpr int kVector = Tiling<S, HS>::kStride, step = Tiling<S, HS>::kStep, threads = Tiling<S, HS>::kThreads;
   const Task task(shape, false);
   const Head head(shape, slopes, task.head);
-  const int T = head.T, first_key = task.tile * kRows<S, HS>;                  // the block's
+  const int T = head.T, first_key = task.tile * Tiling<S, HS>::kRows;          // the block's
   const int warp = int(threadIdx.x) / kWarp, j0 = first_key + warp * kSquare;  // the warp's
   const Vectors<S> q{qkv + head.qkv, head.stride}, k{q.at + head.C, head.stride}, v{k.at + head.C, head.stride};
   const Vectors<S> douts{dout + head.out, head.C};
@@ -509,8 +508,8 @@ __global__ void __launch_bounds__(kThreads<S, HS>, kBlocks<S, HS, kKey>)
 
   DYNAMIC_SHARED(S, shared);
   const BackwardKeyMemory<N, S, HS> memory{shared};
-  copy_vectors<HS, kRows<S, HS>, threads>(memory.left(0), k, first_key, T);
-  copy_vectors<HS, kRows<S, HS>, threads>(memory.left(1), v, first_key, T);
+  copy_vectors<HS, Tiling<S, HS>::kRows, threads>(memory.left(0), k, first_key, T);
+  copy_vectors<HS, Tiling<S, HS>::kRows, threads>(memory.left(1), v, first_key, T);
   copy_wait();
   __syncthreads();
   const Left<S, HS, kKeysHeld<S, HS>> key(memory.left(0) + warp * kSquare * kVector);
