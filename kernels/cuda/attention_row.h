@@ -19,8 +19,8 @@ HD float& word(State& state, int w) {
   return reinterpret_cast<float*>(&state)[w];
 }
 
-// B sequences of T positions, C channels in NH heads of HS. Positions and channels fit in an int, offsets into arrays need
-// a size_t.
+// B sequences of T positions, C channels in NH heads of HS. Positions and channels fit in an int, offsets into arrays
+// need a size_t.
 struct Shape {
   int B, T, C, NH, HS;
   Shape(size_t B, size_t T, size_t C, size_t NH) : B(int(B)), T(int(T)), C(int(C)), NH(int(NH)), HS(int(C / NH)) {}
@@ -75,8 +75,8 @@ __device__ State load_state(const float* all, const Head& head, int t) {
   return state;
 }
 
-// Joins the states of 2, 4, ... `lanes` neighbouring lanes; merge(first, second) joins two. The lower lane's is always the
-// first, so all of them end with the same bits.
+// Joins the states of 2, 4, ... `lanes` neighbouring lanes; merge(first, second) joins two. The lower lane's is always
+// the first, so all of them end with the same bits.
 template <int lanes, class State, class Merge>
 __device__ State merge_lanes(State mine, Merge merge) {
 #pragma unroll

@@ -1,34 +1,35 @@
 // Attention by tiles, for head sizes 32, 64 and 128. A warp owns 16 rows, and meets the other side 16 at a time: in the
-// forward and for dq its rows are queries and it walks along the keys; for dk and dv its rows are keys and it walks along
-// the queries.
+// forward and for dq its rows are queries and it walks along the keys; for dk and dv its rows are keys and it walks
+// along the queries.
 //
-//                  keys 0 .. 15   16 .. 31   32 .. 47   48 .. 63       A square of 16 x 16 scores is a product of rows
-//     queries     +-----------+                                       with rows. The normalizer turns it into weights,
-//      0 .. 15    |  masked   |                        warp 0          in registers, and it becomes an operand of the
-//                 +-----------+----------+                             next product at once (out += weights v). Squares
-//     16 .. 31    |           |  masked  |             warp 1          that no query sees are skipped; only those on the
-//                 +-----------+----------+----------+                  diagonal are masked.
-//     32 .. 47    |           |          |  masked  |  warp 2
+//                  keys 0 .. 15   16 .. 31   32 .. 47   48 .. 63
+//     queries     +-----------+                                     A square of 16 x 16 scores is a product of rows with
+//      0 .. 15    |  masked   |                          warp 0     rows. The normalizer turns it into weights, in
+//                 +-----------+----------+                          registers, and it becomes an operand of the next
+//     16 .. 31    |           |  masked  |               warp 1     product at once (out += weights v). Squares that no
+//                 +-----------+----------+----------+               query sees are skipped; only those on the diagonal
+//     32 .. 47    |           |          |  masked  |    warp 2     are masked.
 //                 +-----------+----------+----------+----------+
-//     48 .. 63    |           |          |          |  masked  | 3
+//     48 .. 63    |           |          |          |  masked  |  warp 3
 //                 +-----------+----------+----------+----------+
 //
 // The warps of a block walk together: what they meet passes through a ring of two stages in shared memory, one being
 // filled by asynchronous copies while the other is used. Between sweeps nothing is kept but the Row: each sweep of the
 // normalizer computes the scores anew.
 //
-// A square lies in the lanes as the result of an mma does (tensor_core.h): a lane holds 4 columns each of the rows g and
-// g + 8, and four lanes a row; each adds its own keys to its own part of the Row, and two shuffles join the parts. So the
-// same code serves both storage types, and only the products differ:
+// A square lies in the lanes as the result of an mma does (tensor_core.h): a lane holds 4 columns each of the rows g
+// and g + 8, and four lanes a row; each adds its own keys to its own part of the Row, and two shuffles join the parts.
+// So the same code serves both storage types, and only the products differ:
 //
 //   float   fused multiply-adds from shared memory; nothing is rounded but sums
-//   bf16    mma; q, k, v and dout are bf16 as stored; the weights before scaling, the weights (dv) and dz are rounded to
-//           bf16 as operands of the second product, after the normalizer has summed them in fp32. A row whose weights
-//           cancel (sinmax_signed, cosmax) loses digits in proportion to sum |phi| / |S|, now of 8 bits.
+//   bf16    mma; q, k, v and dout are bf16 as stored; the weights before scaling (forward), the weights (dv) and dz are
+//           rounded to bf16 as operands of the second product, after the normalizer has summed them in fp32. A row whose
+//           weights cancel (sinmax_signed, cosmax) loses digits in proportion to sum |phi| / |S|, now of 8 bits; so does
+//           the gradient of a learned scalar, because dot = <dout, out> is taken with an output rounded to bf16.
 //
-// <q_t, k_j> must have the same bits as q rows by k rows (forward, dq) and as k rows by q rows (dk, dv): see Head::score. FMA
-// gives them by its definition; an mma adds the same exact products in either, but nothing says in writing that their order
-// on the two sides is the same.
+// <q_t, k_j> must have the same bits as q rows by k rows (forward, dq) and as k rows by q rows (dk, dv): see
+// Head::score. FMA gives them by its definition; an mma adds the same exact products in either, but nothing says in
+// writing that their order on the two sides is the same.
 #pragma once
 
 #include <type_traits>
@@ -73,7 +74,8 @@ struct Square {
   float c[2][4];
 };
 
-// Calls f(n, i, row, column) for the elements of a lane; row is 0 for g and 1 for g + 8, column that of the square less 2q.
+// Calls f(n, i, row, column) for the elements of a lane; row is 0 for g and 1 for g + 8, column that of the square less
+// 2q.
 template <class F>
 __device__ void for_each_element(F&& f) {
 #pragma unroll
@@ -112,8 +114,8 @@ struct Sums {
   }
 };
 
-// The 16 rows of a warp, which lie at `rows` in shared memory, as the left operand of products with rows it meets. held:
-// they are read from there once, into registers.
+// The 16 rows of a warp, which lie at `rows` in shared memory, as the left operand of products with rows it meets.
+// held: they are read from there once, into registers.
 template <class S, int HS, bool held>
 struct Left;
 
@@ -270,7 +272,8 @@ struct Memory {
   }
 };
 
-// Calls use(at, stage) for at = begin, begin + step, ... below `end`, when what copy(at, stage) has begun to copy is there.
+// Calls use(at, stage) for at = begin, begin + step, ... below `end`, when what copy(at, stage) has begun to copy is
+// there.
 template <int step, class Copy, class Use>
 __device__ void walk(int begin, int end, Copy&& copy, Use&& use) {
   int stage = 0;
