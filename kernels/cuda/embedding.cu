@@ -16,7 +16,7 @@ template <int W, class S>
 __global__ void __launch_bounds__(kThreads)
     embedding_forward_kernel(S* out, const int32_t* tokens, const S* wte, const S* wpe, unsigned T, unsigned C) {
   const size_t i = blockIdx.x;
-  const S *token = wte + size_t(tokens[i]) * C, *position = wpe ? wpe + i % T * C : nullptr;
+  const S *token = wte + size_t(tokens[i]) * C, *position = wpe ? wpe + size_t(blockIdx.x % T) * C : nullptr;
   for (unsigned c = threadIdx.x * W; c < C; c += blockDim.x * W) {
     Floats<W> x = load<W>(token + c);
     if (position) {
