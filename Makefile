@@ -288,17 +288,21 @@ $(BUILD)/cuda/objects/%.o: %.cpp $(BUILD)/flags
 	$(COMPILE) -DATTNORM_BACKEND=cuda
 
 # The emulator itself, and what it runs: -fsanitize=thread makes the compiler announce every access to memory, and the
-# emulator is linked where its library would be.
-EMULATED_FLAGS = -std=c++20 -O2 -g -fsanitize=thread -ffp-contract=off $(WARNINGS) -Wno-unknown-pragmas -Itests/cuda_emulator/include -I. \
+# emulator is linked where the sanitizers' libraries would be.
+EMULATED_FLAGS = -std=c++20 -O2 -g -ffp-contract=off $(WARNINGS) -Wno-unknown-pragmas \
+  -fsanitize=thread,bounds,alignment,shift,integer-divide-by-zero,signed-integer-overflow -Itests/cuda_emulator/include -I. \
   -DATTNORM_CUDA_EMULATOR $(SEARCH_FLAGS) $(CPPFLAGS)
 EMULATE = $(RUN) $(CXX) $(EMULATED_FLAGS) -MMD -MP -c -o $@ -x c++ $<
+EMULATOR_FLAGS = -std=c++20 -O3 -g $(MARCH_FLAGS) -ffp-contract=off $(WARNINGS) -Itests/cuda_emulator/include -I. \
+  -DATTNORM_CUDA_EMULATOR $(SEARCH_FLAGS) $(CPPFLAGS)
 EMULATOR_OBJECTS := $(EMULATOR:%.cpp=$(BUILD)/emulated/objects/%.o)
 
-$(EMULATOR_OBJECTS): $(BUILD)/emulated/objects/%.o: %.cpp $(BUILD)/flags
+$(BUILD)/emulated/flags: $(BUILD)/flags FORCE
+	$(call remember,'$(CXX) $(EMULATED_FLAGS)' '$(EMULATOR_FLAGS)')
+$(EMULATOR_OBJECTS): $(BUILD)/emulated/objects/%.o: %.cpp $(BUILD)/emulated/flags
 	@mkdir -p $(@D)
-	$(RUN) $(CXX) -std=c++20 -O3 -g $(MARCH_FLAGS) $(WARNINGS) -Itests/cuda_emulator/include -I. $(SEARCH_FLAGS) $(CPPFLAGS) \
-	  -DATTNORM_CUDA_EMULATOR -MMD -MP -c -o $@ $<
-$(BUILD)/emulated/cuda/objects/%.cu.o: %.cu $(BUILD)/flags
+	$(RUN) $(CXX) $(EMULATOR_FLAGS) -MMD -MP -c -o $@ $<
+$(BUILD)/emulated/cuda/objects/%.cu.o: %.cu $(BUILD)/emulated/flags
 	@mkdir -p $(@D)
 	$(EMULATE)
 
@@ -309,7 +313,7 @@ $(MODEL:%.cpp=$(BUILD)/$(1)-cuda/objects/%.o): $(BUILD)/$(1)-cuda/objects/%.o: %
 $(BUILD)/$(1)-cuda/objects/%.cu.o: %.cu $(BUILD)/cuda/flags
 	@mkdir -p $$(@D)
 	$$(RUN) $$(NVCC) $$(NVCC_FLAGS) -DATTNORM_NORMALIZER=$(1) -MMD -MP -MF $$(@:.o=.d) -c -o $$@ $$<
-$(BUILD)/emulated/$(1)-cuda/objects/%.cu.o: %.cu $(BUILD)/flags
+$(BUILD)/emulated/$(1)-cuda/objects/%.cu.o: %.cu $(BUILD)/emulated/flags
 	@mkdir -p $$(@D)
 	$$(EMULATE) -DATTNORM_NORMALIZER=$(1)
 endef
@@ -350,7 +354,7 @@ $(BUILD)/tests/cuda-$(1): $(CUDA_TESTS:%.cpp=$(BUILD)/cuda-$(1)/objects/%.o) $(c
 endef
 $(foreach precision,fp32 bf16,$(eval $(call cuda_test_rules,$(precision))))
 
-$(EMULATOR_TEST_KERNELS:%.cu=$(BUILD)/emulated/objects/%.cu.o): $(BUILD)/emulated/objects/%.cu.o: %.cu $(BUILD)/flags
+$(EMULATOR_TEST_KERNELS:%.cu=$(BUILD)/emulated/objects/%.cu.o): $(BUILD)/emulated/objects/%.cu.o: %.cu $(BUILD)/emulated/flags
 	@mkdir -p $(@D)
 	$(EMULATE)
 $(EMULATOR_TESTS:%.cpp=$(BUILD)/emulated/objects/%.o): $(BUILD)/emulated/objects/%.o: %.cpp $(BUILD)/flags
