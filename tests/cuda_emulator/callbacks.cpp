@@ -3,8 +3,6 @@
 // works, on any number of threads.
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 
 #include "access.h"
@@ -47,5 +45,19 @@ void __tsan_read_range(void* p, size_t bytes) {
 }
 void __tsan_write_range(void* p, size_t bytes) {
   if (emu::now.running) check_range({reinterpret_cast<uintptr_t>(p), bytes, Kind::write, HERE});
+}
+
+// What newer versions of clang make of memcpy and its kind; clang 14 calls memcpy itself, which nobody checks.
+void* __tsan_memcpy(void* to, const void* from, size_t bytes) {
+  if (emu::now.running) {
+    check_range({reinterpret_cast<uintptr_t>(from), bytes, Kind::read, HERE});
+    check_range({reinterpret_cast<uintptr_t>(to), bytes, Kind::write, HERE});
+  }
+  return std::memmove(to, from, bytes);
+}
+void* __tsan_memmove(void* to, const void* from, size_t bytes) { return __tsan_memcpy(to, from, bytes); }
+void* __tsan_memset(void* to, int value, size_t bytes) {
+  if (emu::now.running) check_range({reinterpret_cast<uintptr_t>(to), bytes, Kind::write, HERE});
+  return std::memset(to, value, bytes);
 }
 }

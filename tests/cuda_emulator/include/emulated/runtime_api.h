@@ -1,5 +1,5 @@
 // The host side of the stand-in: types and functions of the CUDA runtime with the signatures and values of the real one
-// (checks/api_check.cpp compares them). What cannot be refused by an error code is thrown as emu::Error.
+// (../../api_check.cpp compares them). What cannot be refused by an error code is thrown as emu::Error.
 #pragma once
 
 #include <cstddef>
