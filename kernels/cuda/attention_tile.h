@@ -3,12 +3,12 @@
 // along the queries.
 //
 //                  keys 0 .. 15   16 .. 31   32 .. 47   48 .. 63
-//     queries     +-----------+                                     A square of 16 x 16 scores is a product of rows with
-//      0 .. 15    |  masked   |                          warp 0     rows. The normalizer turns it into weights, in
-//                 +-----------+----------+                          registers, and it becomes an operand of the next
-//     16 .. 31    |           |  masked  |               warp 1     product at once (out += weights v). Squares that no
-//                 +-----------+----------+----------+               query sees are skipped; only those on the diagonal
-//     32 .. 47    |           |          |  masked  |    warp 2     are masked.
+//     queries     +-----------+                                    A square of 16 x 16 scores is a product of rows with
+//      0 .. 15    |  masked   |                          warp 0    rows. The normalizer turns it into weights, in
+//                 +-----------+----------+                         registers, and it becomes an operand of the next
+//     16 .. 31    |           |  masked  |               warp 1    product at once (out += weights v). Squares that no
+//                 +-----------+----------+----------+              query sees are skipped; only those on the diagonal
+//     32 .. 47    |           |          |  masked  |    warp 2    are masked.
 //                 +-----------+----------+----------+----------+
 //     48 .. 63    |           |          |          |  masked  |  warp 3
 //                 +-----------+----------+----------+----------+
@@ -23,8 +23,8 @@
 //
 //   float   fused multiply-adds from shared memory; nothing is rounded but sums
 //   bf16    mma; q, k, v and dout are bf16 as stored; the weights before scaling (forward), the weights (dv) and dz are
-//           rounded to bf16 as operands of the second product, after the normalizer has summed them in fp32. A row whose
-//           weights cancel (sinmax_signed, cosmax) loses digits in proportion to sum |phi| / |S|, now of 8 bits; so does
+//           rounded to bf16 as operands of the second product, after the normalizer has summed in fp32. A row whose
+//           weights cancel (sinmax_signed, cosmax) loses digits in proportion to sum |phi| / |S|, now 8 bits; so does
 //           the gradient of a learned scalar, because dot = <dout, out> is taken with an output rounded to bf16.
 //
 // <q_t, k_j> must have the same bits as q rows by k rows (forward, dq) and as k rows by q rows (dk, dv): see
