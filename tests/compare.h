@@ -43,7 +43,7 @@ struct Tolerance {
   double norm;     // |got - expected| / |expected|, Euclidean norms
   double largest;  // max |got - expected| / max |expected|
 
-  Tolerance operator*(double factor) const { return {norm * factor, largest * factor}; }
+  constexpr Tolerance operator*(double factor) const { return {norm * factor, largest * factor}; }
 };
 
 // Rounding of fp32 in sums of up to some hundred terms that do not cancel: one rounding is 6e-8, and k of them in a row

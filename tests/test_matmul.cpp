@@ -36,6 +36,9 @@ struct Inputs {
         dbias(random_vector("dbias", s.OC)) {}
 };
 
+// Sums of thousands of terms, which the emulator of CUDA adds up one after the other: 1.2e-6 in norm for 4200.
+constexpr Tolerance kLongSums = kFp32 * (backend::kOnHost ? 1 : 2);
+
 struct Gradients {
   std::vector<float> dinp, dweight, dbias;
 };
@@ -67,7 +70,7 @@ Gradients backward(const Inputs& x, int times = 1) {
 // Operands in bf16 are rounded as they are multiplied (CPU) or before (CUDA): `exact` holds what the kernel is given on
 // the CPU, `x` what a product sees. The gradient of the bias adds up what is stored.
 template <class P>
-void check_against_reference(const Shape& shape) {
+void check_against_reference(const Shape& shape, Tolerance tolerance) {
   INFO(shape << " in " << kPrecisionName<P>);
   const Inputs exact(shape);
   Inputs x(shape);
@@ -77,23 +80,23 @@ void check_against_reference(const Shape& shape) {
     std::vector<double> out(BT * OC);
     reference::matmul_forward(out.data(), x.inp.data(), x.weight.data(), with_bias ? x.bias.data() : nullptr, BT, C, OC,
                               layout);
-    CHECK(compare(forward<P>(exact, with_bias), out, stored(kFp32)));
+    CHECK(compare(forward<P>(exact, with_bias), out, stored(tolerance)));
   }
   std::vector<double> dinp(BT * C), dweight = x.dweight, dbias = x.dbias;
   reference::matmul_backward(dinp.data(), dweight.data(), dbias.data(), x.dout.data(), x.inp.data(), x.weight.data(),
                              BT, C, OC, layout);
   Gradients got = backward<P>(exact);
-  CHECK(compare(got.dinp, dinp, stored(kFp32)));
-  CHECK(compare(got.dweight, dweight, kFp32));
+  CHECK(compare(got.dinp, dinp, stored(tolerance)));
+  CHECK(compare(got.dweight, dweight, tolerance));
   dbias = x.dbias;
   for (size_t i = 0; i < BT; i++)
     for (size_t o = 0; o < OC; o++) dbias[o] += as_stored(exact.dout[i * OC + o]);
-  CHECK(compare(got.dbias, dbias, kFp32));
+  CHECK(compare(got.dbias, dbias, tolerance));
 }
 
-void check_against_reference(const Shape& shape) {
-  check_against_reference<P>(shape);
-  if (backend::kOnHost) check_against_reference<bf16>(shape);  // stored in fp32 all the same
+void check_against_reference(const Shape& shape, Tolerance tolerance = kFp32) {
+  check_against_reference<P>(shape, tolerance);
+  if (backend::kOnHost) check_against_reference<bf16>(shape, tolerance);  // stored in fp32 all the same
 }
 
 }  // namespace
@@ -114,8 +117,8 @@ TEST_CASE("matmul agrees with the reference where it takes several blocks", "[co
 }
 
 TEST_CASE("matmul agrees with the reference where it packs A part by part", "[full][matmul]") {
-  check_against_reference({3, 9001, 5, WeightLayout::kInOut});     // K in parts
-  check_against_reference({1100, 4200, 3, WeightLayout::kInOut});  // M in parts
+  check_against_reference({3, 9001, 5, WeightLayout::kInOut}, kLongSums);     // K in parts
+  check_against_reference({1100, 4200, 3, WeightLayout::kInOut}, kLongSums);  // M in parts
 }
 
 TEST_CASE("the backward of the reference matmul agrees with central differences", "[core][matmul]") {
