@@ -96,7 +96,7 @@ inline std::vector<double> random_stored(std::string_view name, size_t n, double
 }
 
 // By how much a number changes at most, relatively, where a kernel stores it; fp32's is part of every tolerance.
-inline constexpr double kStoring = kStoredExactly ? 0 : 0x1p-8 / 2;
+inline constexpr double kStoring = kStoredExactly ? 0 : 0x1p-8;
 
 // The tolerance for what a kernel computes within `t` and then stores, `times` times on the way.
 inline Tolerance stored(Tolerance t, double times = 1) {
