@@ -1,14 +1,12 @@
 // The attention kernel of every normalizer against the reference, and the reference against central differences.
-#include "kernels/attention.h"
-
 #include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
 
 #include "kernels/normalizer/normalizer.h"
-#include "kernels/reference/attention.h"
 #include "tests/any_order.h"
+#include "tests/attention_fixture.h"
 #include "tests/catch.h"
 #include "tests/compare.h"
 #include "tests/device_vector.h"
@@ -30,126 +28,16 @@ std::vector<size_t> head_sizes() {
 // T HS of a head; the emulator would take minutes for larger ones, of which test_cuda_backend.cpp has some.
 constexpr size_t kLargestHead = backend::kOnHost ? 1 << 30 : 65 * 64;
 
-struct Shape {
-  size_t B, T, NH, HS;
-  bool alibi = false;
-  double mean = 0;  // of q, k and v: scores of both signs at 0, mostly positive ones at 0.5
-};
-
-std::ostream& operator<<(std::ostream& out, const Shape& s) {
-  return out << "B " << s.B << ", T " << s.T << ", NH " << s.NH << ", HS " << s.HS << (s.alibi ? ", ALiBi" : "");
-}
-
-// What attention reads, and what the gradients of the learned scalars hold before.
-struct Inputs {
-  size_t B, T, C, NH;
-  std::vector<double> qkv, theta, slopes, dout, dtheta;
-
-  Inputs(const Shape& s, int params)
-      : B(s.B),
-        T(s.T),
-        C(s.NH * s.HS),
-        NH(s.NH),
-        qkv(random_stored("qkv", B * T * 3 * C, s.mean == 0 ? 1 : 0.5, s.mean)),
-        theta(random_vector("theta", size_t(params) * NH, 0.1, 0.5)),
-        dout(random_stored("dout", B * T * C)),
-        dtheta(random_vector("dtheta", size_t(params) * NH)) {
-    if (!s.alibi) return;
-    for (size_t h = 1; h <= NH; h++) slopes.push_back(std::exp2(-8.0 * double(h) / double(NH)));
-  }
-};
-
-struct Results {
-  std::vector<double> out, dqkv, dtheta;
-};
-
-// The kernel's results; behind each of the first three lies a guard that must stay as it is.
-struct KernelResults {
-  std::vector<float> out, rows, dqkv, dtheta;
-};
-
-template <class N>
-Results by_reference(const Inputs& x) {
-  Results y{std::vector<double>(x.B * x.T * x.C), std::vector<double>(x.qkv.size()), x.dtheta};
-  const double* slopes = x.slopes.empty() ? nullptr : x.slopes.data();
-  reference::attention_forward<N>(y.out.data(), x.qkv.data(), x.theta.data(), slopes, x.B, x.T, x.C, x.NH);
-  reference::attention_backward<N>(y.dqkv.data(), y.dtheta.data(), x.dout.data(), x.qkv.data(), x.theta.data(), slopes,
-                                   x.B, x.T, x.C, x.NH);
-  return y;
-}
-
-constexpr size_t kGuard = 16;
-constexpr float kGuardValue = -12288;  // bf16 holds it
-
-template <class T>
-DeviceVector<T> guarded(size_t n) {
-  auto x = device_nan<T>(n);
-  x.resize(n + kGuard, round_to<T>(kGuardValue));
-  return x;
-}
-
-template <class T>
-std::vector<float> without_guard(const DeviceVector<T>& guarded) {
-  auto x = host(guarded);
-  for (size_t i = x.size() - kGuard; i < x.size(); i++) REQUIRE(x[i] == kGuardValue);
-  x.resize(x.size() - kGuard);
-  return x;
-}
-
-// The backward runs `times` times.
-template <class N>
-KernelResults by_kernel(const Inputs& x, int times = 1) {
-  auto out = guarded<S>(x.B * x.T * x.C), dqkv = guarded<S>(x.qkv.size());
-  auto rows = guarded<float>(backend::attention_row_floats(kRowWords<N>, x.B, x.T, x.NH));
-  auto qkv = device<S>(x.qkv), dout = device<S>(x.dout);
-  auto theta = device<float>(x.theta), slopes = device<float>(x.slopes), dtheta = device<float>(x.dtheta);
-  backend::attention_forward<N>(out.data(), rows.data(), qkv.data(), data_or_null(theta), data_or_null(slopes), x.B,
-                                x.T, x.C, x.NH);
-  for (int i = 0; i < times; i++)
-    backend::attention_backward<N>(dqkv.data(), dtheta.data(), dout.data(), out.data(), rows.data(), qkv.data(),
-                                   data_or_null(theta), data_or_null(slopes), x.B, x.T, x.C, x.NH);
-  return {without_guard(out), without_guard(rows), without_guard(dqkv), host(dtheta)};
-}
-
-// By how much the normalizer enlarges relative errors, at least 1: of the weights by sum |a|, which is sum |phi| / |S|
-// for the ratio forms; of its gradient by the largest d dz_j / d dot, because the kernel knows dot = <dout, out> to 24
-// bits.
-template <class N>
-double condition(const Inputs& x) {
-  double worst = 1;
-  std::vector<double> z(x.T), a(x.T), dz(x.T);
-  for (size_t b = 0; b < x.B; b++)
-    for (size_t h = 0; h < x.NH; h++)
-      for (size_t t = 0; t < x.T; t++) {
-        reference::attention_scores(z.data(), x.qkv.data() + b * x.T * 3 * x.C, x.slopes.empty() ? 0 : x.slopes[h], t,
-                                    h, x.C, x.C / x.NH);
-        auto theta = reference::theta_of_head<N>(x.theta.data(), h, x.NH);
-        auto row = reference::normalize<N>(a.data(), z.data(), theta.data(), t + 1);
-        auto back = N::back_begin(row, 1.0);
-        std::fill(dz.begin(), dz.end(), 0.0);
-        for_each_pass<N::back_passes>([&](auto pass) {
-          for (size_t j = 0; j <= t; j++) dz[j] = N::back_add(row, back, z[j], double(j), dz[j], pass);
-        });
-        double sum = 0;
-        for (size_t j = 0; j <= t; j++) {
-          sum += std::fabs(a[j]);
-          worst = std::max(worst, std::fabs(dz[j]));
-        }
-        worst = std::max(worst, sum);
-      }
-  return worst;
-}
-
-void check_results(const KernelResults& got, const Results& expected, double condition) {
+void check_results(const Attended& got, const ExpectedAttention& expected, double condition) {
   CHECK(compare(got.out, expected.out, kAttention * condition));
   CHECK(compare(got.dqkv, expected.dqkv, kAttention * condition));
   CHECK(compare(got.dtheta, expected.dtheta, kScalars * condition));
 }
 
 template <class N>
-void check_against_reference(const Shape& shape) {
+void check_against_reference(const AttentionShape& shape) {
   INFO(shape);
-  Inputs x(shape, N::params);
+  AttentionInputs x(shape, N::params);
   double worst = condition<N>(x);
   CAPTURE(worst);
   REQUIRE(worst <= kWorstCondition);
@@ -158,11 +46,11 @@ void check_against_reference(const Shape& shape) {
 
 // The losses are sums of out * dout.
 template <class N>
-void check_differences(const Shape& shape) {
+void check_differences(const AttentionShape& shape) {
   INFO(shape);
-  Inputs x(shape, N::params);
+  AttentionInputs x(shape, N::params);
   x.dtheta.assign(x.dtheta.size(), 0);
-  Results y = by_reference<N>(x);
+  ExpectedAttention y = by_reference<N>(x);
   auto loss = [&] {
     std::vector<double> out(y.out.size());
     reference::attention_forward<N>(out.data(), x.qkv.data(), x.theta.data(),
@@ -176,8 +64,8 @@ void check_differences(const Shape& shape) {
 }
 
 template <class N>
-void check_twice(const Shape& shape) {
-  Inputs x(shape, N::params);
+void check_twice(const AttentionShape& shape) {
+  AttentionInputs x(shape, N::params);
   x.dtheta.assign(x.dtheta.size(), 0);
   auto once = by_kernel<N>(x), twice = by_kernel<N>(x, 2);
   CHECK(same_bits(twice.dqkv, once.dqkv));
@@ -185,8 +73,8 @@ void check_twice(const Shape& shape) {
 }
 
 template <class N>
-void check_order(const Shape& shape) {
-  Inputs x(shape, N::params);
+void check_order(const AttentionShape& shape) {
+  AttentionInputs x(shape, N::params);
   CHECK(same_for_any_order([&] {
     auto y = by_kernel<N>(x);
     return joined({y.out, y.dqkv, y.dtheta});
@@ -240,8 +128,8 @@ TEST_CASE("attention gives the same bits in any order of work", "[core][attentio
 
 TEST_CASE("attention gives every head of a large batch what it gives the head alone", "[core][attention]") {
   const size_t B = 33, T = 130, C = 5;  // as many heads as make the backward work on whole heads
-  Inputs all({B, T, 1, C}, 0);
-  Inputs one({1, T, 1, C}, 0);
+  AttentionInputs all({B, T, 1, C}, 0);
+  AttentionInputs one({1, T, 1, C}, 0);
   if (backend::kOnHost) {
     REQUIRE(backend::attention_shared_floats(B, T, 1, C) == 0);
     REQUIRE(backend::attention_shared_floats(1, T, 1, C) > 0);
@@ -262,7 +150,7 @@ TEST_CASE("attention gives every head of a large batch what it gives the head al
 TEST_CASE("no query sees a later position", "[core][attention]") {
   for_every_normalizer([]<class N>(const std::string&) {
     const size_t T = 45, changed = 20;  // within a block of queries
-    Inputs x({1, T, 2, 4, false, 0.5}, N::params);
+    AttentionInputs x({1, T, 2, 4, false, 0.5}, N::params);
     auto before = by_kernel<N>(x);
     for (size_t i = changed * 3 * x.C; i < x.qkv.size(); i++) x.qkv[i] += 7;
     for (size_t i = 0; i < changed * x.C; i++) x.dout[i] = 0;
@@ -280,7 +168,7 @@ TEST_CASE("no query sees a later position", "[core][attention]") {
 
 TEST_CASE("attention shows a NaN to the queries that see it", "[core][attention]") {
   for_every_normalizer([]<class N>(const std::string&) {
-    Inputs x({1, 9, 1, 4}, N::params);
+    AttentionInputs x({1, 9, 1, 4}, N::params);
     x.qkv[4 * 3 * x.C + x.C] = kNaN;  // in the key of position 4
     auto out = by_kernel<N>(x).out;
     for (size_t t = 4; t < 9; t++) CHECK(std::isnan(out[t * x.C]));
@@ -288,7 +176,7 @@ TEST_CASE("attention shows a NaN to the queries that see it", "[core][attention]
 }
 
 TEST_CASE("softmax attention to equal keys is the mean of the values", "[core][attention]") {
-  Inputs x({1, 35, 1, 3}, 0);
+  AttentionInputs x({1, 35, 1, 3}, 0);
   for (size_t t = 0; t < 35; t++)
     for (size_t c = 0; c < 3; c++) x.qkv[t * 9 + 3 + c] = 1;
   auto out = by_kernel<Softmax>(x).out;

@@ -1,6 +1,7 @@
 // What programs do with a model, on either backend: evaluation, sampling, and the plan of its memory.
 #include <cmath>
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
