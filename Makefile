@@ -59,8 +59,8 @@ TESTS := $(filter-out $(BENCHMARK) tests/test_cuda_%,$(wildcard tests/*.cpp))
 # compiler, to run in the emulator.
 CUDA_KERNELS := $(filter-out kernels/cuda/attention.cu,$(wildcard kernels/cuda/*.cu))
 ON_BACKEND := model/activations.cpp train/memory_plan.cpp
-CUDA_TESTS := $(patsubst %,tests/%.cpp,main test_adamw test_attention test_cross_entropy test_embedding test_gelu \
-  test_golden test_layernorm test_matmul test_model test_rope) $(wildcard tests/test_cuda_*.cpp)
+CUDA_TESTS := $(patsubst %,tests/%.cpp,main test_adamw test_attention test_cross_entropy test_embedding test_evaluation \
+  test_gelu test_golden test_layernorm test_matmul test_model test_rope) $(wildcard tests/test_cuda_*.cpp)
 EMULATOR := $(filter-out tests/cuda_emulator/test_% %/api_check.cpp,$(wildcard tests/cuda_emulator/*.cpp))
 EMULATOR_TESTS := $(wildcard tests/cuda_emulator/test_*.cpp)
 EMULATOR_TEST_KERNELS := $(wildcard tests/cuda_emulator/*.cu)
