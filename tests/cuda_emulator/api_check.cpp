@@ -156,11 +156,12 @@ CHECK_MEMBER(cudaFuncAttributes, maxDynamicSharedSizeBytes, int);
 CHECK_MEMBER(cudaFuncAttributes, preferredShmemCarveout, int);
 
 template <class Vector, class Element, size_t count, size_t alignment>
-constexpr bool is_vector = sizeof(Vector) == count * sizeof(Element) && alignof(Vector) == alignment &&
-                           std::is_same_v<decltype(Vector::x), Element>;
+constexpr bool is_vector = sizeof(Vector) == count * sizeof(Element) &&
+                           alignof(Vector) == alignment&& std::is_same_v<decltype(Vector::x), Element>;
 static_assert(is_vector<float2, float, 2, 8> && is_vector<float3, float, 3, 4> && is_vector<float4, float, 4, 16>);
 static_assert(is_vector<int2, int, 2, 8> && is_vector<int4, int, 4, 16>);
-static_assert(is_vector<uint2, unsigned, 2, 8> && is_vector<uint3, unsigned, 3, 4> && is_vector<uint4, unsigned, 4, 16>);
+static_assert(is_vector<uint2, unsigned, 2, 8> && is_vector<uint3, unsigned, 3, 4> &&
+              is_vector<uint4, unsigned, 4, 16>);
 static_assert(is_vector<dim3, unsigned, 3, 4> && dim3(2).x == 2 && dim3(2).y == 1 && dim3(2).z == 1);
 
 }  // namespace

@@ -10,6 +10,13 @@
 #include "runtime.h"
 #include "shadow.h"
 
+// Sums of products are rounded at every step, whatever the processor and the compiler's options.
+#ifdef __clang__
+#pragma STDC FP_CONTRACT OFF
+#else
+#pragma GCC optimize("fp-contract=off")
+#endif
+
 struct cublasContext {
   cublasMath_t math = CUBLAS_DEFAULT_MATH;
 };

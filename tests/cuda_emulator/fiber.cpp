@@ -14,7 +14,7 @@ namespace emu {
 namespace {
 
 constexpr unsigned kMaxStacks = 1024;
-constexpr size_t kGuardBytes = 16 * 1024;  // a whole number of pages whatever their size
+constexpr size_t kGuardBytes = 64 * 1024;  // a whole number of pages whatever their size
 constexpr size_t kStride = kStackBytes + kGuardBytes;
 constexpr unsigned kColours = 16;
 

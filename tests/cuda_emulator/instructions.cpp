@@ -4,6 +4,13 @@
 
 #include "access.h"
 
+// Sums of products are rounded at every step, whatever the processor and the compiler's options.
+#ifdef __clang__
+#pragma STDC FP_CONTRACT OFF
+#else
+#pragma GCC optimize("fp-contract=off")
+#endif
+
 namespace emu {
 namespace {
 

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -19,8 +20,8 @@ Shadow shadow;
 namespace {
 
 constexpr size_t kAlignment = 256;
-constexpr size_t kRedZone = 256;  // never allocated, behind every allocation
-constexpr size_t kPage = 4096;
+constexpr size_t kRedZone = 256;                  // never allocated, behind every allocation
+constexpr size_t kPage = 64 * 1024;               // a multiple of every system's
 constexpr size_t kQuarantine = size_t{16} << 20;  // of addresses that are used before freed ones are used again
 
 std::map<uintptr_t, Allocation> g_allocations;  // live ones, and freed ones until their place is taken again
@@ -122,7 +123,8 @@ void give_back(const Allocation& allocation) {
 
 void map_space() {
   if (space.base) return;
-  space.pool_bytes = rounded(options().memory + options().memory / 4 + (size_t{64} << 20), kPage);
+  const size_t memory = std::max(options().memory, Options().memory);
+  space.pool_bytes = rounded(memory + memory / 4 + (size_t{64} << 20), kPage);
   const size_t bytes = kSharedBytes + 2 * space.pool_bytes;
   char* base = static_cast<char*>(map(bytes, PROT_READ | PROT_WRITE));
   mprotect(base + kSharedBytes, space.pool_bytes, PROT_NONE);
@@ -147,8 +149,14 @@ void set_state(uintptr_t address, size_t bytes, uint8_t state) {
 }
 
 bool is_initialised(uintptr_t address, size_t bytes, size_t* first) {
+  constexpr uint64_t kEight = 0x0101010101010101 * kInitialised;
   const uint8_t* state = shadow.state + (address - space.base);
-  for (size_t i = 0; i < bytes; ++i) {
+  size_t i = 0;
+  for (uint64_t word; i + sizeof word <= bytes; i += sizeof word) {
+    std::memcpy(&word, state + i, sizeof word);
+    if ((word & kEight) != kEight) break;
+  }
+  for (; i < bytes; ++i) {
     if (state[i] & kInitialised) continue;
     if (first) *first = i;
     return false;

@@ -29,7 +29,7 @@ struct Space {
 };
 extern Space space;
 
-// Maps the range and its shadow, once. Pools have the size of the option memory then.
+// Maps the range and its shadow, once. Pools are larger than the memory that the options allow.
 void map_space();
 
 // Null if there is no room. Device memory holds 0xff bytes and counts as not initialised.

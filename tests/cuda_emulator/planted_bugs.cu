@@ -71,6 +71,10 @@ __global__ void atomic_and_plain(int* counter) {
   if (threadIdx.x == 5) *counter = 0;
 }
 
+__global__ void wait_for_block(int* flag) {
+  while (atomicAdd(flag, 0) == 0) continue;
+}
+
 __global__ void float_atomic(float* sum) { atomicAdd(sum, 1.0f); }
 
 __global__ void cpp_atomic(int* counter) { reinterpret_cast<std::atomic<int>*>(counter)->fetch_add(1); }
@@ -464,6 +468,8 @@ std::vector<PlantedBug> planted_bugs() {
       {"misaligned ldmatrix", with_output<ldmatrix_misaligned, 1, 32, 32, 2048>, {"misaligned read of 16 bytes"}},
   };
 }
+
+void wait_for_another_block() { with_counter<wait_for_block>(); }
 
 namespace {
 

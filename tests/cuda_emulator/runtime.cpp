@@ -62,22 +62,16 @@ bool known_stream(cudaStream_t stream) { return stream == nullptr || g_streams.c
 
 // --- the queue --------------------------------------------------------------------------------------------------------
 
-[[noreturn]] void report_at_exit(const std::string& error) {
-  std::fprintf(stderr, "emulator: %s\n", error.c_str());
-  std::fflush(nullptr);
-  _Exit(1);
-}
-
 // A program that ends without synchronising has launched kernels that nobody checked.
-struct AtExit {
-  ~AtExit() {
-    try {
-      synchronise();
-    } catch (const Error& error) {
-      report_at_exit(error.what());
-    }
+void run_the_rest() {
+  try {
+    synchronise();
+  } catch (const Error& error) {
+    std::fprintf(stderr, "emulator: %s\n", error.what());
+    std::fflush(nullptr);
+    _Exit(1);
   }
-} g_at_exit;
+}
 
 // For functions that destructors call: the error waits for the next function that can throw.
 void synchronise_quietly() {
@@ -200,7 +194,11 @@ cudaError_t free_for(void* pointer, bool pinned) {
 
 }  // namespace
 
-void enqueue(std::function<void()> work) { g_queue.push_back(std::move(work)); }
+void enqueue(std::function<void()> work) {
+  static const int registered = std::atexit(run_the_rest);  // so it comes before the destructors of static variables
+  if (registered != 0) throw Error("the emulator cannot register a function with atexit");
+  g_queue.push_back(std::move(work));
+}
 
 void synchronise() {
   if (!g_unreported.empty()) {

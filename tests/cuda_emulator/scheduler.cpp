@@ -57,6 +57,8 @@ struct Queue {
   }
 };
 
+constexpr uint32_t kEndlessAccesses = 1u << 26;  // of one thread that lets no other run: it waits for what cannot come
+
 Launch g_launch;
 alignas(16) unsigned char g_arguments[kMaxParameterBytes];  // in the executable's image, which kernels may read
 Thread g_threads[kMaxThreads];
@@ -74,6 +76,7 @@ uint64_t g_block = 0;
 uint64_t g_random = 0;
 Schedule g_schedule = Schedule::forward;
 uint32_t g_preempt = 0;
+Stamp g_last_progress = 0;  // who ran when the accesses were last counted
 bool g_in_fiber = false;
 std::string g_error;
 
@@ -89,7 +92,7 @@ unsigned random_below(unsigned n) { return static_cast<unsigned>(((random_number
 // The same numbers for every launch, so that an error does not depend on what ran before it.
 void seed_random(uint64_t seed) { g_random = (seed + 1) * 0x9e3779b97f4a7c15 | 1; }
 
-uint32_t next_preemption() { return g_preempt ? 1 + random_below(2 * g_preempt - 1) : UINT32_MAX; }
+uint32_t next_preemption() { return g_preempt ? 1 + random_below(2 * g_preempt - 1) : kEndlessAccesses; }
 
 Stamp tick() { return static_cast<Stamp>(++g_clock) << kTimeShift; }
 
@@ -413,6 +416,14 @@ std::string describe_where(const std::string& place) {
          describe_thread(now.thread) + (place.empty() ? "" : ", at " + place) + " (" + describe(options()) + ")";
 }
 
+void check_progress() {
+  const Stamp progress = now.stamp ^ counted.switches;
+  if (progress != std::exchange(g_last_progress, progress)) return;
+  begin_report();
+  fail("the thread makes " + std::to_string(kEndlessAccesses) + " accesses without a barrier: it seems to wait for " +
+       "another thread or block");
+}
+
 }  // namespace
 
 const Statistics& statistics() { return counted; }
@@ -441,7 +452,8 @@ void fail(const std::string& what, Caller caller) { fail(what, describe_caller(c
 
 void preempt() {
   now.until_preempt = next_preemption();
-  if (g_preempt == 0 || g_queue.count == 0) return;
+  if (g_preempt == 0) return check_progress();
+  if (g_queue.count == 0) return;
   g_queue.push(now.thread);
   give_way();
 }

@@ -51,7 +51,7 @@ bool in_fiber();
 [[noreturn]] void fail(const std::string& what, const std::string& place = "");
 [[noreturn]] void fail(const std::string& what, Caller caller);
 
-// Lets another thread run, at an access.
+// Lets another thread run, at an access; or, where threads are not to be interrupted, looks whether they get on.
 void preempt();
 
 // True if an access of the running thread's warp with this stamp came before everything the running thread does now.

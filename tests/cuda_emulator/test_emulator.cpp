@@ -81,6 +81,10 @@ TEST_CASE("an error names kernel, block, thread, source line, schedule and seed"
   }
 }
 
+TEST_CASE("a kernel that waits for another block is stopped", "[core][emulator]") {
+  CHECK(contains(error_of(wait_for_another_block), "it seems to wait for another thread or block"));
+}
+
 TEST_CASE("correct kernels run without an error and give the same bits in every schedule", "[core][emulator]") {
   for (const KnownGood& kernel : known_good()) {
     const std::vector<float> expected = kernel.expected();

@@ -70,6 +70,9 @@ std::vector<KnownGood> known_good();
 // Adds `n` ones to a sum by atomicAdd of floats of different sizes; the bits depend on the order.
 float sum_with_float_atomics();
 
+// A kernel that waits for a number that only another block could write.
+void wait_for_another_block();
+
 // A kernel that adds 1 to its elements, for the tests of the host side.
 void launch_increment(float* values, int n);
 // A kernel that uses so much dynamic shared memory, and the attribute that allows it.
