@@ -17,6 +17,7 @@
 #include "train/console.h"
 #include "train/evaluation.h"
 #include "train/generate.h"
+#include "train/memory.h"
 #include "train/memory_plan.h"
 
 namespace {
