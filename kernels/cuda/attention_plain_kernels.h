@@ -109,7 +109,18 @@ __global__ void __launch_bounds__(kWarp)
 
   // dot = sum_j a_j g_j = <dout, out>, the same in every lane
   const Row row = load_state<Row>(rows, head, t);
-  Back back = N::back_begin(row, dout_t.dot(out + head.out + size_t(t) * head.C));
+  float dot = 0;
+  if constexpr (kDotIsSummed<N, S>) {
+    for_each_group(0, t + 1, [&](int, int j, int, bool active) {
+      if (!active) return;
+      const float z = head.score(query.dot(k + size_t(j) * head.stride), float(t - j));
+      dot = num::fma(weight<N>(row, z, float(j)), dout_t.dot(v + size_t(j) * head.stride), dot);
+    });
+    dot = warp_sum(dot);
+  } else {
+    dot = dout_t.dot(out + head.out + size_t(t) * head.C);
+  }
+  Back back = N::back_begin(row, dot);
 
   for_each_pass<N::back_passes>([&](auto pass) {
     Back part = back;

@@ -96,6 +96,12 @@ __device__ State merge_lanes(State mine, Merge merge) {
   return mine;
 }
 
+// dot = sum_j a_j g_j is <dout, out>. An out that was rounded to bf16 makes it wrong by up to 2^-9 of |dout| |out|: too
+// little to matter to dz, but the gradient of a learned scalar sums a_j (g_j - dot) z_j over the row, where terms cancel
+// that are all wrong by the same. There dot is summed in a sweep of its own.
+template <class N, class S>
+inline constexpr bool kDotIsSummed = sizeof(S)<sizeof(float) && N::params> 0;
+
 // The learned scalars of a head.
 template <class N>
 struct Theta {

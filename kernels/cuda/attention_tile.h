@@ -292,6 +292,13 @@ inline __device__ int least(int a, int b) { return a < b ? a : b; }
 // How many of the positions from `first` on there are.
 inline __device__ int rows_left(int first, int T) { return first < T ? T - first : 0; }
 
+// The sum over four neighbouring lanes; the same bits in each.
+inline __device__ float quad_sum(float sum) {
+#pragma unroll
+  for (int distance = 1; distance < 4; distance *= 2) sum += __shfl_xor_sync(kAllLanes, sum, distance);
+  return sum;
+}
+
 // <a, b> of two vectors in global memory, by four neighbouring lanes; the same bits in each.
 template <int HS, class S>
 __device__ float quad_dot(const S* a, const S* b) {
@@ -303,9 +310,7 @@ __device__ float quad_dot(const S* a, const S* b) {
 #pragma unroll
     for (int i = 0; i < kWidth; i++) sum = num::fma(x[i], y[i], sum);
   }
-#pragma unroll
-  for (int distance = 1; distance < 4; distance *= 2) sum += __shfl_xor_sync(kAllLanes, sum, distance);
-  return sum;
+  return quad_sum(sum);
 }
 
 // The states of two neighbouring positions, whose words lie `step` apart in shared memory.
@@ -430,46 +435,64 @@ __global__ void __launch_bounds__(Tiling<S, HS>::kThreads, Tiling<S, HS>::blocks
   const Left<S, HS, held> dout_t(memory.left(1) + warp * kSquare * kVector);
   __syncthreads();
 
-  const float t[2] = {float(t0 + lane.g), float(t0 + lane.g + 8)};
-  Row row[2];
-  Back back[2];
-#pragma unroll
-  for (int r = 0; r < 2; r++) {  // rows beyond T take the last one's state, and leave no trace
-    const int at = least(t0 + lane.g + 8 * r, T - 1);
-    row[r] = load_state<Row>(rows, head, at);
-    back[r] = N::back_begin(row[r],
-                            quad_dot<HS>(dout + head.out + size_t(at) * head.C, out + head.out + size_t(at) * head.C));
-  }
-
-  Sums<HS> sums;
-  for_each_pass<N::back_passes>([&](auto pass) {
-    Back part[2] = {back[0], back[1]};
+  // Calls use(scores, g, j, keys) for every square with keys from j on that the warp's queries may see: 3. g_j = <dout, v_j>
+  // and 1. the scores again.
+  auto sweep = [&](auto&& use) {
     auto copy = [&](int j0, int stage) {
       copy_vectors<HS, step, threads>(memory.other(stage, 0), k, j0, T);
       copy_vectors<HS, step, threads>(memory.other(stage, 1), v, j0, T);
     };
     walk<step>(0, least(i0 + Tiling<S, HS>::kRows, T), copy, [&](int j0, int stage) {
       for (int at = 0; at < step && j0 + at <= t0 && t0 < T; at += kSquare) {
-        // 3. g_j = <dout, v_j>, 1. the scores again
         Square g = dout_t.times(memory.other(stage, 1) + at * kVector);
-        const Square scores = query.times(memory.other(stage, 0) + at * kVector);
-        // 2. g becomes dz
-        const float first = float(j0 + at + 2 * lane.q);
-        auto differentiate = [&](auto masked) {
-          for_each_element([&](int n, int i, int r, int column) {
-            const float j = first + float(column), z = head.score(scores.c[n][i], t[r] - j), g_j = g.c[n][i];
-            g.c[n][i] = 0;
-            if (!masked.value || j <= t[r])
-              g.c[n][i] = N::back_add(row[r], part[r], z, j, dscore<N, pass - 1>(row[r], back[r], z, j, g_j), pass);
-          });
-        };
-        if (j0 + at < t0)
-          differentiate(std::false_type());
-        else
-          differentiate(std::true_type());
-        // 1. dq sqrt(HS) = sum_j dz_j k_j
-        if constexpr (pass == N::back_passes - 1) add_weighted(sums, g, memory.other(stage, 0) + at * kVector);
+        const S* keys = memory.other(stage, 0) + at * kVector;
+        use(query.times(keys), g, j0 + at, keys);
       }
+    });
+  };
+
+  const float t[2] = {float(t0 + lane.g), float(t0 + lane.g + 8)};
+  Row row[2];
+  float dot[2] = {};
+#pragma unroll
+  for (int r = 0; r < 2; r++) {  // rows beyond T take the last one's state, and leave no trace
+    const int at = least(t0 + lane.g + 8 * r, T - 1);
+    row[r] = load_state<Row>(rows, head, at);
+    if constexpr (!kDotIsSummed<N, S>)
+      dot[r] = quad_dot<HS>(dout + head.out + size_t(at) * head.C, out + head.out + size_t(at) * head.C);
+  }
+  if constexpr (kDotIsSummed<N, S>) {
+    sweep([&](const Square& scores, const Square& g, int first_key, const S*) {
+      for_each_element([&](int n, int i, int r, int column) {
+        const float j = float(first_key + 2 * lane.q + column), z = head.score(scores.c[n][i], t[r] - j);
+        if (j <= t[r]) dot[r] = num::fma(weight<N>(row[r], z, j), g.c[n][i], dot[r]);
+      });
+    });
+#pragma unroll
+    for (int r = 0; r < 2; r++) dot[r] = quad_sum(dot[r]);
+  }
+  Back back[2] = {N::back_begin(row[0], dot[0]), N::back_begin(row[1], dot[1])};
+
+  Sums<HS> sums;
+  for_each_pass<N::back_passes>([&](auto pass) {
+    Back part[2] = {back[0], back[1]};
+    sweep([&](const Square& scores, Square& g, int first_key, const S* keys) {
+      // 2. g becomes dz
+      const float first = float(first_key + 2 * lane.q);
+      auto differentiate = [&](auto masked) {
+        for_each_element([&](int n, int i, int r, int column) {
+          const float j = first + float(column), z = head.score(scores.c[n][i], t[r] - j), g_j = g.c[n][i];
+          g.c[n][i] = 0;
+          if (!masked.value || j <= t[r])
+            g.c[n][i] = N::back_add(row[r], part[r], z, j, dscore<N, pass - 1>(row[r], back[r], z, j, g_j), pass);
+        });
+      };
+      if (first_key < t0)
+        differentiate(std::false_type());
+      else
+        differentiate(std::true_type());
+      // 1. dq sqrt(HS) = sum_j dz_j k_j
+      if constexpr (pass == N::back_passes - 1) add_weighted(sums, g, keys);
     });
 #pragma unroll
     for (int r = 0; r < 2; r++)
