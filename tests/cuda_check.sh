@@ -46,23 +46,25 @@ kernels_in() {
       if (match($0, /[0-9]+ bytes smem/)) shared = substr($0, RSTART) + 0
       print name, registers + 0, shared, count[target, name, 1] + 0, count[target, name, 2] + 0, count[target, name, 3] + 0
     }' $(ls "$1"/*.ptx 2> /dev/null) "$1/output" | c++filt | awk -v normalizer="$2" '
-    # "void cuda::tile::forward_kernel<Exponential<One>, bf16, 64>(bf16*, ...) 96 0 48 32 12"
+    # "void cuda::tile::forward_kernel<SelfAdjust<(Kind)0>, bf16, 64>(bf16*, ...) 96 0 48 32 12"
     {
       numbers = $(NF - 4) "|" $(NF - 3) "|" $(NF - 2) "|" $(NF - 1) "|" $NF
       gsub(/\(anonymous namespace\)::/, "")
       sub(/^void /, "")
       sub(/^cuda::/, "")
-      sub(/\(.*/, "")
-      if (normalizer != "-") {
-        start = index($0, "<")
-        for (i = start + 1; depth > 0 || substr($0, i, 1) !~ /[,>]/; i++)
-          depth += (substr($0, i, 1) == "<") - (substr($0, i, 1) == ">")
-        rest = substr($0, i)
-        sub(/^, /, "", rest)
-        $0 = substr($0, 1, start) rest
+      # up to the first parenthesis outside of the template arguments, the first of which ends at `second`
+      depth = second = 0
+      for (end = 1; end <= length($0); end++) {
+        character = substr($0, end, 1)
+        if (character == "(" && depth == 0) break
+        depth += (character == "<") - (character == ">")
+        if (second == 0 && depth == 1 && character == ",") second = end + 2
+        if (second == 0 && depth == 0 && character == ">") second = end
       }
-      sub(/ [0-9 ]*$/, "")
-      print $0 "|" normalizer "|" numbers
+      kernel = substr($0, 1, end - 1)
+      if (second == 0) sub(/ [0-9 ]*$/, "", kernel)
+      if (normalizer != "-") kernel = substr(kernel, 1, index(kernel, "<")) substr(kernel, second)
+      print kernel "|" normalizer "|" numbers
     }'
 }
 
@@ -123,22 +125,25 @@ __global__ void __launch_bounds__(1024, 2) spills_kernel(float* x) {
 }
 END
 cat > "$temp/counted.cu" <<'END'
-#include "kernels/cuda/tensor_core.h"
 template <class N, class S>
 __global__ void counted_kernel(S* x) {
-  __shared__ __align__(16) S tile[512];
+  __shared__ __align__(16) S tile[256];
   float d[4] = {};
-  uint32_t a[4];
-  cuda::copy_async(tile + threadIdx.x * 8, x + threadIdx.x * 8);
-  cuda::copy_wait();
-  __syncthreads();
-  cuda::ldmatrix(a, tile + threadIdx.x * 8);
-  cuda::mma(d, a, {a[0], a[1]});
-  cuda::mma(d, a, {a[2], a[3]});
-  cuda::store<4>(x, cuda::Floats<4>{{d[0], d[1], d[2], d[3]}});
+  unsigned a[4], at = unsigned(__cvta_generic_to_shared(tile + threadIdx.x));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(at), "l"(x) : "memory");
+  asm volatile("cp.async.wait_all;" ::: "memory");
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3]) : "r"(at));
+  for (int i = 0; i < 4; i += 2)
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                 "{%0, %1, %2, %3};"
+                 : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(a[i]), "r"(a[i + 1]));
+  x[threadIdx.x] = d[0] + d[1] + d[2] + d[3];
 }
-template <int> struct Of;
-template __global__ void counted_kernel<Of<64>, bf16>(bf16*);
+enum Kind { kZero };
+template <Kind> struct Of;
+template __global__ void counted_kernel<Of<kZero>, float>(float*);
 END
 refused() {  # FILE TEXT
   compile "$temp/canary" "$1" "$oldest" && { echo "it was compiled"; return 1; }
@@ -147,9 +152,9 @@ refused() {  # FILE TEXT
 }
 counted() {
   compile "$temp/counted" "$temp/counted.cu" "$oldest" || { cat "$temp/counted/output"; return 1; }
-  kernels_in "$temp/counted" of_64 > "$temp/kernels"
+  kernels_in "$temp/counted" of_zero > "$temp/kernels"
   cat "$temp/kernels"
-  grep -qx 'counted_kernel<bf16>|of_64|[0-9]*|1024|2|1|1' "$temp/kernels"
+  grep -qx 'counted_kernel<float>|of_zero|[0-9]*|1024|2|1|1' "$temp/kernels"
 }
 check "an array indexed at run time, so in local memory, is refused" refused "$temp/local.cu" "Local memory used"
 check "a kernel that spills registers is refused" refused "$temp/spills.cu" "Registers are spilled"
