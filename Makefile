@@ -52,8 +52,9 @@ PER_PROGRAM := train/loop.cpp $(PROGRAMS:%=train/%.cpp)
 SHARED_MAINS := data/prepare.cpp train/compare.cpp
 COMMON := $(filter-out $(INSTANTIATIONS) $(PER_PROGRAM) $(SHARED_MAINS), \
   $(wildcard kernels/*.cpp kernels/*/*.cpp model/*.cpp data/*.cpp train/*.cpp))
-BENCHMARK := $(wildcard tests/bench*.cpp)
-TESTS := $(filter-out $(BENCHMARK) tests/test_cuda_%,$(wildcard tests/*.cpp))
+CUDA_BENCHMARK := $(wildcard tests/bench_cuda*.cpp)
+BENCHMARK := $(filter-out $(CUDA_BENCHMARK),$(wildcard tests/bench*.cpp))
+TESTS := $(filter-out $(BENCHMARK) $(CUDA_BENCHMARK) tests/test_cuda_%,$(wildcard tests/*.cpp))
 
 # On a GPU. What depends on the backend is compiled once more for it; the kernels by nvcc, and for the tests by the host's
 # compiler, to run in the emulator.
@@ -126,7 +127,8 @@ COMMAND_LINE_NORMALIZERS := softmax ssmax
 EMULATED_TESTS := $(patsubst %,$(BUILD)/tests/%,emulator emulated-fp32 emulated-bf16)
 test core: deps
 	@$(MAKE) NORMALIZER='$(COMMAND_LINE_NORMALIZERS)' all $(BUILD)/tests/all $(if $(filter test,$@),$(BUILD)/bench \
-	  $(EMULATED_TESTS) $(foreach folder,softmax-cuda ssmax-cuda softmax-cuda-bf16,$(PROGRAMS:%=$(BUILD)/emulated/$(folder)/%)))
+	  $(EMULATED_TESTS) $(BUILD)/emulated/bench-cuda \
+	  $(foreach folder,softmax-cuda ssmax-cuda softmax-cuda-bf16,$(PROGRAMS:%=$(BUILD)/emulated/$(folder)/%)))
 	@BUILD='$(BUILD)' sh tests/run.sh $@
 
 ## make sanitize         make core, with the address and undefined-behaviour sanitizers                            11 min
@@ -160,6 +162,29 @@ bench-check:
 	@$(MAKE) $(BUILD)/bench
 	@BUILD='$(BUILD)' sh tests/bench_check.sh $(if $(WRITE_BASELINE),--write-baseline)
 
+## make cuda-check       compiles every CUDA kernel for every GPU, and holds it to tests/cuda_budget.txt           8 min
+##                         WRITE_BUDGET=1 makes what it finds the budget
+.PHONY: cuda-check
+cuda-check:
+	@NVCC='$(NVCC)' WRITE_BUDGET='$(WRITE_BUDGET)' sh tests/cuda_check.sh all
+
+## make test-cuda        on a GPU: the tests of kernels and model; with compute-sanitizer where it is installed     10 min
+.PHONY: test-cuda
+test-cuda:
+	$(NEEDS_GPU)
+	@$(MAKE) $(BUILD)/tests/cuda-fp32 $(BUILD)/tests/cuda-bf16
+	@BUILD='$(BUILD)' sh tests/run.sh cuda
+NEEDS_GPU = @nvidia-smi -L > /dev/null 2>&1 || { echo "make $@ needs an NVIDIA GPU: nvidia-smi finds none" >&2; exit 2; }
+
+## make bench-cuda       on a GPU: how fast its kernels and a step of GPT-2 are, beside what is predicted           5 min
+##                         BENCH_CUDA="--tf32" or any other option that build/bench-cuda --help lists
+.PHONY: bench-cuda
+BENCH_CUDA ?=
+bench-cuda:
+	$(NEEDS_GPU)
+	@$(MAKE) $(BUILD)/bench-cuda
+	@$(BUILD)/bench-cuda --out $(BUILD)/bench-cuda.jsonl $(BENCH_CUDA)
+
 ## make format           formats every source with clang-format                                                    1 s
 ## make format-check     fails where that would change something                                                   1 s
 .PHONY: format format-check
@@ -186,7 +211,8 @@ help:
 # --- how it is built --------------------------------------------------------------------------------------------------
 
 # The machine is looked at only where something is compiled; the goals named here start another make for that.
-WITHOUT_COMPILER := deps curves test core sanitize test-all bench bench-check format format-check clean help
+WITHOUT_COMPILER := deps curves test core sanitize test-all bench bench-check cuda-check test-cuda bench-cuda format \
+  format-check clean help
 ifneq ($(filter-out $(WITHOUT_COMPILER),$(or $(MAKECMDGOALS),all)),)
 -include $(BUILD)/system.mk
 $(BUILD)/system.mk: FORCE
@@ -372,6 +398,18 @@ $(BUILD)/tests/all: $(TESTS:%.cpp=$(BUILD)/objects/%.o) $(call instantiations_of
 $(BUILD)/bench: $(BENCHMARK:%.cpp=$(BUILD)/objects/%.o) $(call instantiations_of,$(NORMALIZERS)) $(BUILD)/common.a
 	$(LINK) -ldl
 
+# The normalizers whose attention bench-cuda measures; its step is softmax's.
+BENCH_CUDA_NORMALIZERS := softmax ssmax sa_softmax sinmax
+BENCH_CUDA_OBJECTS := $(CUDA_BENCHMARK:%.cpp=$(BUILD)/cuda/objects/%.o) \
+  $(patsubst %,$(BUILD)/objects/tests/%.o,bench_report bench_roof bench_clock) $(call cuda_model_of,softmax)
+bench_cuda_kernels_in = $(1)/cuda/objects/tests/bench_cuda_clock.cu.o \
+  $(call cuda_kernels_of,$(BENCH_CUDA_NORMALIZERS),$(1))
+$(BUILD)/bench-cuda: $(BENCH_CUDA_OBJECTS) $(call bench_cuda_kernels_in,$(BUILD)) $(BUILD)/common.a
+	$(LINK) $(CUDA_LIBS)
+$(BUILD)/emulated/bench-cuda: $(BENCH_CUDA_OBJECTS) $(call bench_cuda_kernels_in,$(BUILD)/emulated) $(EMULATOR_OBJECTS) \
+  $(BUILD)/common.a
+	$(LINK) $(EMULATED_LINK)
+
 # Objects stay, so that the next build is short.
 .SECONDARY:
 
@@ -381,6 +419,8 @@ $(BUILD)/bench: $(BENCHMARK:%.cpp=$(BUILD)/objects/%.o) $(call instantiations_of
   $(BUILD)/emulated/$(name)-cuda/objects/kernels/cuda/attention.cu.d \
   $(foreach device,-cpu -cuda,$(foreach precision,fp32 bf16, \
     $(PER_PROGRAM:%.cpp=$(BUILD)/$(call variant,$(name),$(precision),$(device:-cpu=))/objects/%.d))))
+-include $(CUDA_BENCHMARK:%.cpp=$(BUILD)/cuda/objects/%.d) $(foreach folder,$(BUILD) $(BUILD)/emulated, \
+  $(folder)/cuda/objects/tests/bench_cuda_clock.cu.d)
 -include $(ON_BACKEND:%.cpp=$(BUILD)/cuda/objects/%.d) $(EMULATOR_OBJECTS:.o=.d) \
   $(patsubst %,$(BUILD)/emulated/objects/%.d,$(EMULATOR_TESTS:.cpp=) $(EMULATOR_TEST_KERNELS:.cu=.cu)) \
   $(foreach folder,$(BUILD) $(BUILD)/emulated,$(CUDA_KERNELS:%.cu=$(folder)/cuda/objects/%.cu.d)) \

@@ -3,6 +3,7 @@
 #
 #   tests/run.sh test    everything; the kernels for a GPU on the emulator
 #   tests/run.sh core    what is tagged [core], and the command lines; nothing for a GPU
+#   tests/run.sh cuda    on a GPU: kernels and model, and what only a GPU can show
 #
 # A check is a test case of the test program, or a line "ok ..." or "FAIL ..." of a script.
 set -u
@@ -59,16 +60,32 @@ script() {
   count "$(grep -c '^ok ' "$log")" "$(grep -c '^FAIL ' "$log")"
 }
 
+# program NAME [OPTION...]: a test program
+program() {
+  name=$1
+  shift
+  show "$BUILD/tests/$name" --durations yes "$@"
+  count $(catch_summary)
+}
+
 case ${1-} in
-  test) show "$BUILD/tests/all" --durations yes ;;
-  core) show "$BUILD/tests/all" --durations yes '[core]' ;;
-  *) echo "usage: tests/run.sh test|core" >&2; exit 2 ;;
+  test) program all ;;
+  core) program all '[core]' ;;
+  cuda)
+    program cuda-fp32
+    program cuda-bf16
+    if command -v compute-sanitizer > /dev/null; then
+      script tests/test_cuda.sh
+    else
+      echo "not run: tests/test_cuda.sh, for compute-sanitizer, which comes with the CUDA toolkit, is not in PATH"
+    fi ;;
+  *) echo "usage: tests/run.sh test|core|cuda" >&2; exit 2 ;;
 esac
-count $(catch_summary)
-script tests/test_command_line.sh
+[ "$1" = cuda ] || script tests/test_command_line.sh
 if [ "$1" = test ]; then
   script tests/test_build.sh
   script tests/test_bench.sh
+  script tests/test_bench_cuda.sh
   emulated emulator
   emulated emulated-fp32 emulated-bf16
   script tests/test_cuda_programs.sh

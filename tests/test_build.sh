@@ -164,6 +164,67 @@ for lacks in openmp threads; do
   check "without $lacks deps says loudly that one core is used, and goes on" ended_with 0 "EVERYTHING RUNS ON ONE CORE"
 done
 
+# --- train/cuda_architectures.sh --------------------------------------------------------------------------------------
+
+ln -s "$(command -v sort)" "$bin"
+# nvidia_smi TEXT [CODE]: from now on the machine has an nvidia-smi that answers so
+nvidia_smi() {
+  printf '%s\n' "$1" > "$bin/nvidia-smi.answer"
+  executable nvidia-smi << END
+#!/bin/sh
+[ "\$*" = "--query-gpu=compute_cap --format=csv,noheader" ] || exit 1
+cat "\$0.answer"
+exit ${2-0}
+END
+}
+# detected CODE "ARCHITECTURES" REASON: the script ends with this code, prints these and, to standard error, the reason
+detected() {
+  env PATH="$bin" sh train/cuda_architectures.sh > "$temp/detected" 2> "$temp/reason" < /dev/null
+  status=$?
+  cat "$temp/detected" "$temp/reason"
+  echo "(exit code $status)"
+  [ "$status" -eq "$1" ] && [ "$(cat "$temp/detected")" = "$2" ] && grep -qF -- "$3" "$temp/reason"
+}
+nobody="no GPU in this machine, so for sm_80, sm_90, sm_100, sm_120"
+
+check "without nvidia-smi kernels are compiled for every architecture" detected 0 "80 90 100 120" "$nobody"
+nvidia_smi 8.9
+check "with a GPU, for its architecture" detected 0 89 "for the GPU of this machine: sm_89"
+nvidia_smi 12.0
+check "... also where that has three digits" detected 0 120 "for the GPU of this machine: sm_120"
+nvidia_smi "9.0
+8.6
+9.0"
+check "with several, for each architecture once" detected 0 "86 90" "sm_86, sm_90"
+nvidia_smi 7.5
+check "a GPU that is too old is refused in one sentence" \
+  detected 2 "" "a GPU of this machine is of architecture sm_75; the kernels need sm_80 or later"
+nvidia_smi "9.0
+7.0"
+check "... also beside one that is not" detected 2 "" "sm_70; the kernels need sm_80 or later"
+nvidia_smi "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. (Error 9)" 9
+check "a driver that does not answer is no GPU" detected 0 "80 90 100 120" "$nobody"
+nvidia_smi "[N/A]"
+check "nor is a GPU that does not know its architecture" detected 0 "80 90 100 120" "$nobody"
+
+# The Makefile asks for exactly that, of a compiler that only writes down what it was asked.
+executable nvcc << 'END'
+#!/bin/sh
+[ "$1" = --version ] && { echo "Cuda compilation tools, release 13.0"; exit; }
+echo "$*" >> "$0.asked"
+END
+nvidia_smi "8.6
+8.0"
+kernel=$temp/build/cuda/objects/kernels/cuda/gelu.cu.o
+run env PATH="$bin:$PATH" make BUILD="$temp/build" NVCC="$bin/nvcc" "$kernel"
+check "make cuda compiles for the architectures that were found" \
+  grep -q "arch=compute_80,code=sm_80 -gencode arch=compute_86,code=sm_86 -gencode arch=compute_86,code=compute_86 " "$bin/nvcc.asked"
+nvidia_smi 7.5
+run env PATH="$bin:$PATH" make BUILD="$temp/build" NVCC="$bin/nvcc" "$kernel"
+check "make cuda stops at a GPU that is too old" ended_with 2 "sm_75; the kernels need sm_80 or later"
+run env PATH="$bin:$PATH" make BUILD="$temp/build" NVCC="$bin/nvcc" CUDA_ARCHITECTURES=100 "$kernel"
+check "make cuda compiles for what it is told to" grep -q "arch=compute_100,code=sm_100 " "$bin/nvcc.asked"
+
 # --- tests/run.sh -----------------------------------------------------------------------------------------------------
 
 suite=$temp/suite
