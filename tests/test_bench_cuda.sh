@@ -19,8 +19,16 @@ for precision in fp32 bf16; do
   check "... the step" lines 1 "cuda step" $precision
   check "... and attention of other normalizers" lines 6 "cuda attention" $precision
 done
-predicted() { ! grep '"bench":"cuda kernel"' "$results" | grep -v '"ms_predicted":[0-9.e-]*,"roof_fraction":[0-9.e-]*'; }
-check "every call has a prediction beside it" predicted
+# adds_up PRECISION: what is predicted for all calls is what is predicted for the step
+adds_up() {
+  grep "\"precision\":\"$1\"" "$results" | sed -n 's/.*"bench":"cuda \([a-z]*\)".*"calls":\([0-9.]*\),"ms_predicted":\([0-9.]*\).*/\1 \2 \3/p
+    s/.*"bench":"cuda \(step\)".*"ms_predicted":\([0-9.]*\).*/\1 1 \2/p' | awk '
+    $1 == "kernel" { calls++; sum += $2 * $3 }
+    $1 == "step" { step = $3 }
+    END { print calls, sum, step; exit !(calls == 21 && step > 0 && sum > 0.9999 * step && sum < 1.0001 * step) }'
+}
+check "what is predicted for the calls in fp32 adds up to the step" adds_up fp32
+check "... and in bf16" adds_up bf16
 
 # printed CODE TEXT OPTION...: bench-cuda ends with this code and prints the text
 printed() {
