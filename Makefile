@@ -172,7 +172,8 @@ cuda-check:
 .PHONY: test-cuda
 test-cuda:
 	$(NEEDS_GPU)
-	@$(MAKE) $(BUILD)/tests/cuda-fp32 $(BUILD)/tests/cuda-bf16
+	@$(MAKE) NORMALIZER='$(COMMAND_LINE_NORMALIZERS)' PRECISION='fp32 bf16' all cuda $(BUILD)/tests/cuda-fp32 \
+	  $(BUILD)/tests/cuda-bf16
 	@BUILD='$(BUILD)' sh tests/run.sh cuda
 NEEDS_GPU = @nvidia-smi -L > /dev/null 2>&1 || { echo "make $@ needs an NVIDIA GPU: nvidia-smi finds none" >&2; exit 2; }
 

@@ -74,6 +74,8 @@ case ${1-} in
   cuda)
     program cuda-fp32
     program cuda-bf16
+    export ON_GPU=1
+    script tests/test_cuda_programs.sh
     if command -v compute-sanitizer > /dev/null; then
       script tests/test_cuda.sh
     else
@@ -81,7 +83,7 @@ case ${1-} in
     fi ;;
   *) echo "usage: tests/run.sh test|core|cuda" >&2; exit 2 ;;
 esac
-[ "$1" = cuda ] || script tests/test_command_line.sh
+[ "$1" = cuda ] || [ ! -e tests/test_command_line.sh ] || script tests/test_command_line.sh
 if [ "$1" = test ]; then
   script tests/test_build.sh
   script tests/test_bench.sh

@@ -259,5 +259,21 @@ check "the runner adds the checks of a script" suite_ends 1 "4 passed, 1 failed"
 echo "All tests passed (9 assertions in 3 test cases)"
 END
 
+# --- the emulator's stand-ins -----------------------------------------------------------------------------------------
+
+api() { ${CXX:-g++} -std=c++20 -fsyntax-only -Wall -Wextra "-I$1" tests/cuda_emulator/api_check.cpp; }
+same_bf16() {
+  ${CXX:-g++} -std=c++20 -O2 -fopenmp -I. "-I$cuda/include" tests/cuda_emulator/checks/bf16_check.cpp -o "$temp/bf16" &&
+    "$temp/bf16"
+}
+check "the emulator's headers have the functions and values that they should" api tests/cuda_emulator/include
+cuda=${CUDA_HOME:-/usr/local/cuda}
+if [ -e "$cuda/include/cuda_runtime.h" ]; then
+  check "... which are those of CUDA's own" api "$cuda/include"
+  check "bf16 has the bits of cuda_bf16.h" same_bf16
+else
+  echo "skipped: a comparison with CUDA's own headers, for CUDA is not installed"
+fi
+
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
