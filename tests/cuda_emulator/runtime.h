@@ -1,11 +1,26 @@
-// The queue of the one stream, for the runtime's functions and cuBLAS.
+// What the runtime's functions and cuBLAS share: the queue of the one stream, the device's limits, errors.
 #pragma once
 
 #include <cstddef>
 #include <functional>
 #include <string>
 
+#include "include/cuda_runtime.h"
+
 namespace emu {
+
+inline constexpr size_t kShared = 48 * 1024;       // that a block may have without asking
+inline constexpr size_t kSharedOptIn = 99 * 1024;  // and after cudaFuncSetAttribute
+inline constexpr int kMaxGrid = 65535;             // of y and z
+
+// Keeps an error for cudaGetLastError, and returns it.
+cudaError_t remember(cudaError_t error);
+
+// What every function returns on a machine that is not fit for CUDA.
+cudaError_t machine_error();
+
+#define EMU_NEEDS_MACHINE() \
+  if (const cudaError_t error = machine_error(); error != cudaSuccess) return remember(error)
 
 // Runs when the host synchronises, after everything that came before.
 void enqueue(std::function<void()> work);

@@ -1,8 +1,11 @@
 // The emulator finds planted bugs, finds nothing in correct kernels, and gives the same bits in every schedule; the host
 // side refuses what CUDA would not do.
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include <cublas_v2.h>
@@ -200,28 +203,69 @@ TEST_CASE("pinned memory is copied behind the host's back, other memory is not",
   require_success(cudaFreeHost(pinned));
 }
 
-TEST_CASE("the host that reads device memory is stopped with a sentence", "[core][emulator]") {
-  DeviceArray<float> device(std::vector<float>(4, 1.0f));
+namespace {
+
+struct ChildResult {
+  int status;  // of waitpid
+  std::string errors;
+};
+
+// Runs `body` in another process, with the default handler for SIGSEGV.
+template <class Body>
+ChildResult run_in_child(Body&& body) {
   int messages[2];
   REQUIRE(pipe(messages) == 0);
+  std::fflush(nullptr);
   const pid_t child = fork();
   if (child == 0) {
     dup2(messages[1], STDERR_FILENO);
     signal(SIGSEGV, SIG_DFL);
-    DeviceArray<float> another(1);  // watches for faults again
-    volatile float value = device.data[2];
-    _exit(value == 1 ? 0 : 1);
+    body();
+    _exit(0);
   }
   close(messages[1]);
-  std::string text;
+  ChildResult result;
   char buffer[256];
-  for (ssize_t n; (n = read(messages[0], buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<size_t>(n));
+  for (ssize_t n; (n = read(messages[0], buffer, sizeof buffer)) > 0;) {
+    result.errors.append(buffer, static_cast<size_t>(n));
+  }
   close(messages[0]);
-  int status = 0;
-  waitpid(child, &status, 0);
-  CHECK(WIFSIGNALED(status));
-  CHECK(contains(text, "emulator: host code touches device memory: cudaMalloc #"));
-  CHECK(contains(text, "of 16 bytes, at byte 8"));
+  waitpid(child, &result.status, 0);
+  return result;
+}
+
+}  // namespace
+
+TEST_CASE("the host that reads device memory is stopped with a sentence", "[core][emulator]") {
+  DeviceArray<float> device(std::vector<float>(4, 1.0f));
+  const ChildResult result = run_in_child([&] {
+    DeviceArray<float> another(1);  // watches for faults again
+    volatile float value = device.data[2];
+    static_cast<void>(value);
+  });
+  CHECK(WIFSIGNALED(result.status));
+  CHECK(contains(result.errors, "emulator: host code touches device memory: cudaMalloc #"));
+  CHECK(contains(result.errors, "of 16 bytes, at byte 8"));
+}
+
+TEST_CASE("a program that ends without synchronising ends with the errors of its kernels", "[core][emulator]") {
+  DeviceArray<float> device(std::vector<float>(4, 1.0f));
+  const ChildResult result = run_in_child([&] {
+    launch_increment(device.data, 5);
+    std::exit(0);
+  });
+  CHECK(WIFEXITED(result.status));
+  CHECK(WEXITSTATUS(result.status) == 1);
+  CHECK(contains(result.errors, "emulator: read of 4 bytes out of bounds"));
+}
+
+TEST_CASE("an error where nothing can be thrown waits for the next call that can", "[core][emulator]") {
+  {
+    DeviceArray<float> device(std::vector<float>(4, 1.0f));
+    launch_increment(device.data, 5);
+  }
+  CHECK(contains(error_of([] { cudaDeviceSynchronize(); }), "out of bounds"));
+  CHECK(error_of([] { cudaDeviceSynchronize(); }) == "");
 }
 
 TEST_CASE("a launch keeps the limits of a device", "[core][emulator]") {
