@@ -11,7 +11,7 @@
 
 namespace {
 
-// --- functions --------------------------------------------------------------------------------------------------------
+// --- functions -------------------------------------------------------------------------------------------------------
 
 #define CHECK_FUNCTION(result, name, ...) \
   static_assert(std::is_same_v<decltype(static_cast<result (*)(__VA_ARGS__)>(&name)), result (*)(__VA_ARGS__)>)
@@ -76,7 +76,7 @@ concept Calls = requires(T* pointer, T** address, void (*kernel)(T*, int), cudaL
 };
 static_assert(Calls<float>);
 
-// --- constants --------------------------------------------------------------------------------------------------------
+// --- constants -------------------------------------------------------------------------------------------------------
 
 static_assert(cudaSuccess == 0 && cudaErrorInvalidValue == 1 && cudaErrorMemoryAllocation == 2);
 static_assert(cudaErrorInvalidConfiguration == 9 && cudaErrorInsufficientDriver == 35);
@@ -109,7 +109,7 @@ static_assert(CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION == 16);
 static_assert(CUBLAS_COMPUTE_32F == 68 && CUBLAS_COMPUTE_32F_PEDANTIC == 69 && CUBLAS_COMPUTE_32F_FAST_TF32 == 77);
 static_assert(CUDA_R_32F == 0 && CUDA_R_16F == 2 && CUDA_R_16BF == 14);
 
-// --- structures -------------------------------------------------------------------------------------------------------
+// --- structures ------------------------------------------------------------------------------------------------------
 
 #define CHECK_MEMBER(structure, member, ...) static_assert(std::is_same_v<decltype(structure::member), __VA_ARGS__>)
 

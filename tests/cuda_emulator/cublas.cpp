@@ -1,5 +1,5 @@
-// cuBLAS for the emulated device: every column that a product touches must lie in one live allocation, and what it reads
-// must have been written. Sums are fp32, in ascending order of k.
+// cuBLAS for the emulated device: every column that a product touches must lie in one live allocation, and what it
+// reads must have been written. Sums are fp32, in ascending order of k.
 #include <cstdint>
 #include <cstring>
 #include <string>

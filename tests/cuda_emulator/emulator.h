@@ -14,8 +14,8 @@
 
 namespace emu {
 
-// A fault of a kernel or of the host code. Thrown on the host's stack: faults of the host at the call, faults of a kernel
-// at the next call that synchronises, since a launch only enters a queue. The queue is empty afterwards.
+// A fault of a kernel or of the host code. Thrown on the host's stack: faults of the host at the call, faults of a
+// kernel at the next call that synchronises, since a launch only enters a queue. The queue is empty afterwards.
 struct Error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
@@ -36,7 +36,8 @@ struct Options {
 // The options now in force, which may be changed between launches; at first those of the environment variable.
 Options& options();
 
-// "schedule=random seed=3 preempt=64 check=off float-atomics=on fault=no-device memory=64MiB", any of them; throws Error.
+// "schedule=random seed=3 preempt=64 check=off float-atomics=on fault=no-device memory=64MiB", any of them; throws
+// Error.
 Options parse_options(const std::string& text);
 std::string describe(const Options& options);
 
@@ -49,7 +50,7 @@ struct Statistics {
 };
 const Statistics& statistics();
 
-// --- for kernels ------------------------------------------------------------------------------------------------------
+// --- for kernels -----------------------------------------------------------------------------------------------------
 
 inline constexpr size_t kMaxParameterBytes = 4096;
 

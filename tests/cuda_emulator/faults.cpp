@@ -1,6 +1,6 @@
-// The handler of SIGSEGV. In a kernel the fault becomes an error like any other. On the host, where nothing can be thrown
-// from here, it says which device memory was touched; then the handler that was there before, or the system, ends the
-// program.
+// The handler of SIGSEGV. In a kernel the fault becomes an error like any other. On the host, where nothing can be
+// thrown from here, it says which device memory was touched; then the handler that was there before, or the system,
+// ends the program.
 #include <signal.h>
 #include <unistd.h>
 

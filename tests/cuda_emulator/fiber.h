@@ -13,8 +13,8 @@ struct Context {
   void* place = nullptr;  // the stack pointer, or what the portable version needs
 };
 
-// The lowest address of stack `index`; it ends kStackBytes above. Below it lies a page that nobody may touch. Stacks are
-// made when they are first asked for and kept.
+// The lowest address of stack `index`; it ends kStackBytes above. Below it lies a page that nobody may touch. Stacks
+// are made when they are first asked for and kept.
 char* stack(unsigned index);
 
 bool in_stacks(uintptr_t address);

@@ -35,7 +35,7 @@ __device__ float block_sum(float value) {
   return value;
 }
 
-// --- LayerNorm: a block for each row ----------------------------------------------------------------------------------
+// --- LayerNorm: a block for each row ---------------------------------------------------------------------------------
 
 constexpr int kRows = 6, kColumns = 100;
 
@@ -73,7 +73,7 @@ std::vector<float> expect_layernorm() {
   return values;
 }
 
-// --- transpose through a tile -----------------------------------------------------------------------------------------
+// --- transpose through a tile ----------------------------------------------------------------------------------------
 
 constexpr unsigned kHeight = 40, kWidth = 70;
 
@@ -104,7 +104,7 @@ std::vector<float> expect_transpose() {
   return values;
 }
 
-// --- tree reduction and column sums -----------------------------------------------------------------------------------
+// --- tree reduction and column sums ----------------------------------------------------------------------------------
 
 __global__ void tree_sum(const float* in, float* out) {
   SHARED_ARRAY(float, sums, [128]);
@@ -153,7 +153,7 @@ std::vector<float> expect_column_sum() {
   return sums;
 }
 
-// --- softmax: a warp for each row -------------------------------------------------------------------------------------
+// --- softmax: a warp for each row ------------------------------------------------------------------------------------
 
 constexpr unsigned kScores = 75;
 
@@ -188,7 +188,7 @@ std::vector<float> expect_softmax() {
   return values;
 }
 
-// --- AdamW in place, four at a time -----------------------------------------------------------------------------------
+// --- AdamW in place, four at a time ----------------------------------------------------------------------------------
 
 __global__ void adamw(float4* parameters, float4* m, float4* v, const float4* gradients, int n) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
@@ -240,7 +240,7 @@ std::vector<float> expect_adamw() {
   return result;
 }
 
-// --- a bf16 product: cp.async, ldmatrix, mma --------------------------------------------------------------------------
+// --- a bf16 product: cp.async, ldmatrix, mma -------------------------------------------------------------------------
 
 // C (32,48) = A (32,64) B (64,48), row-major; 6 warps, each 16 rows and 16 columns of C.
 constexpr int kM = 32, kN = 48, kK = 64, kPadding = 8;
@@ -324,7 +324,7 @@ std::vector<float> expect_product() {
   return c;
 }
 
-// --- warps that exchange through shared memory ------------------------------------------------------------------------
+// --- warps that exchange through shared memory -----------------------------------------------------------------------
 
 // Each warp reverses its 32 numbers four times: all of it, then its halves on their own, and again.
 __global__ void reverse_in_warps(const float* in, float* out) {
@@ -390,7 +390,7 @@ std::vector<float> expect_halves() {
   return values;
 }
 
-// --- neighbours -------------------------------------------------------------------------------------------------------
+// --- neighbours ------------------------------------------------------------------------------------------------------
 
 // Threads write bytes and pairs of bytes beside each other, in device and shared memory.
 __global__ void narrow(uint8_t* bytes, uint16_t* pairs) {
@@ -424,9 +424,10 @@ std::vector<float> expect_narrow() {
   return result;
 }
 
-// --- double buffers, dynamic shared memory, integer atomics -----------------------------------------------------------
+// --- double buffers, dynamic shared memory, integer atomics ----------------------------------------------------------
 
-// Each round every thread takes its neighbour's number of the round before; one barrier a round is enough for two buffers.
+// Each round every thread takes its neighbour's number of the round before; one barrier a round is enough for two
+// buffers.
 __global__ void rotate(float* out, int rounds) {
   DYNAMIC_SHARED(float, buffers);
   float value = static_cast<float>(threadIdx.x);
@@ -449,6 +450,32 @@ std::vector<float> expect_rotate() {
   std::vector<float> values(96);
   for (size_t i = 0; i < 96; ++i) values[i] = static_cast<float>((i + 10) % 96);
   return values;
+}
+
+// Sums 16 numbers for each thread, with zeros behind the end of the array.
+__global__ void padded_sum(const float* in, float* out, int n) {
+  SHARED_ARRAY(float4, tile, [32][4]);
+  float sum = 0;
+  for (int part = 0; part < 4; ++part) {
+    const int first = static_cast<int>(threadIdx.x) * 16 + part * 4, left = max(0, min(4, n - first));
+    emu::cp_async_16(&tile[threadIdx.x][part], in + (left > 0 ? first : 0), left * static_cast<int>(sizeof(float)));
+  }
+  emu::cp_async_commit();
+  emu::cp_async_wait(0);
+  for (const float4& four : tile[threadIdx.x]) sum += four.x + four.y + four.z + four.w;
+  out[threadIdx.x] = sum;
+}
+
+std::vector<float> run_padded_sum() {
+  DeviceArray<float> in(ramp(131)), out(32);
+  launch(padded_sum, 1, 32, 0, static_cast<const float*>(in.data), out.data, 131);
+  return out.values();
+}
+
+std::vector<float> expect_padded_sum() {
+  std::vector<float> sums(32, 0.0f);
+  for (size_t i = 0; i < 131; ++i) sums[i / 16] += static_cast<float>(i);
+  return sums;
 }
 
 __global__ void histogram(const int* in, int* counts, unsigned* largest, unsigned long long* total, int n) {
@@ -538,6 +565,7 @@ std::vector<KnownGood> known_good() {
       {"halves of warps", run_halves, expect_halves, 0},
       {"neighbouring bytes", run_narrow, expect_narrow, 0},
       {"double buffers", run_rotate, expect_rotate, 0},
+      {"cp.async with zeros", run_padded_sum, expect_padded_sum, 0},
       {"integer atomics", run_histogram, expect_histogram, 0},
       {"structures", run_statistics, expect_statistics, 0},
   };

@@ -1,6 +1,6 @@
 // The memory of the emulated device, one range of addresses: shared memory of the present block, device memory, managed
-// memory. The host may touch device memory only through the runtime's functions: outside launches and copies it is mapped
-// without any access.
+// memory. The host may touch device memory only through the runtime's functions: outside launches and copies it is
+// mapped without any access.
 #pragma once
 
 #include <cstddef>

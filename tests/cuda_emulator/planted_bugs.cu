@@ -17,7 +17,7 @@ __device__ float sum_in_line(const float* values, int n) {
   return sum;
 }
 
-// --- barriers and races -----------------------------------------------------------------------------------------------
+// --- barriers and races ----------------------------------------------------------------------------------------------
 
 __global__ void missing_barrier(float* out) {
   SHARED_ARRAY(float, tile, [kThreads]);
@@ -53,6 +53,7 @@ __global__ void shuffle_for_syncwarp(float* out) {
 __global__ void syncwarp_of_half(float* out) {
   SHARED_ARRAY(float, tile, [32]);
   tile[threadIdx.x] = 1;
+  __shfl_xor_sync(kAll, 1, 1);  // all have written before the first half waits
   __syncwarp(threadIdx.x < 16 ? 0x0000ffffu : 0xffff0000u);
   out[threadIdx.x] = tile[threadIdx.x ^ 16];
 }
@@ -62,6 +63,23 @@ __global__ void two_blocks_write(float* out) { out[threadIdx.x] = static_cast<fl
 __global__ void block_reads_another_s(float* out) {
   const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
   out[i] += out[(i + blockDim.x) % (gridDim.x * blockDim.x)];
+}
+
+// Who writes has read before the other reader did.
+__global__ void write_after_two_reads(float* out) {
+  float value = 0;
+  if (threadIdx.x < 2) value = out[0];
+  value += __shfl_xor_sync(kAll, value, 1);
+  if (threadIdx.x == 0) out[0] = value + 1;
+}
+
+// The odd byte of a pair, and the pair.
+__global__ void byte_of_a_pair(float* out) {
+  SHARED_ARRAY(uint16_t, pair, [1]);
+  if (threadIdx.x == 0) pair[0] = 0;
+  __syncthreads();
+  if (threadIdx.x == 1) reinterpret_cast<uint8_t*>(pair)[1] = 1;
+  if (threadIdx.x == 2) out[0] = pair[0];
 }
 
 __global__ void plain_increment(float* counter) { *counter = *counter + 1; }
@@ -79,7 +97,7 @@ __global__ void float_atomic(float* sum) { atomicAdd(sum, 1.0f); }
 
 __global__ void cpp_atomic(int* counter) { reinterpret_cast<std::atomic<int>*>(counter)->fetch_add(1); }
 
-// --- bounds, initialisation, alignment, pointers ----------------------------------------------------------------------
+// --- bounds, initialisation, alignment, pointers ---------------------------------------------------------------------
 
 __global__ void write_behind_array(float* out, int n) {
   const int i = static_cast<int>(threadIdx.x);
@@ -163,7 +181,7 @@ __device__ float endless(volatile float* values, int depth) {
 
 __global__ void endless_recursion(float* out) { out[threadIdx.x] = endless(out, 0); }
 
-// --- warp operations and barriers that not everybody reaches ----------------------------------------------------------
+// --- warp operations and barriers that not everybody reaches ---------------------------------------------------------
 
 __global__ void shuffle_without_some(float* out) {
   if (threadIdx.x >= 16) return;
@@ -219,7 +237,7 @@ __global__ void two_barriers(float* out) {
   out[threadIdx.x] = 1;
 }
 
-// --- cp.async and ldmatrix --------------------------------------------------------------------------------------------
+// --- cp.async and ldmatrix -------------------------------------------------------------------------------------------
 
 __global__ void async_without_wait(const float* in, float* out) {
   DYNAMIC_SHARED(float, tile);
@@ -279,7 +297,7 @@ __global__ void ldmatrix_misaligned(float* out) {
   out[threadIdx.x] = static_cast<float>(r[0]);
 }
 
-// --- running them -----------------------------------------------------------------------------------------------------
+// --- running them ----------------------------------------------------------------------------------------------------
 
 // Launches with one array of `n` floats, all zero.
 template <void (*kernel)(float*), unsigned blocks, unsigned threads, size_t n, size_t shared_bytes = 0>
@@ -381,6 +399,8 @@ std::vector<PlantedBug> planted_bugs() {
       {"a block reads what another writes",
        with_output<block_reads_another_s, 2, 64, 128>,
        {", and blocks have no order: cudaMalloc #"}},
+      {"write after two reads", with_output<write_after_two_reads, 1, 32, 1>, {unordered}},
+      {"one byte of a pair", with_output<byte_of_a_pair, 1, 32, 1>, {unordered}},
       {"plain increment by all threads", with_output<plain_increment, 1, 64, 1>, {unordered}},
       {"atomicAdd beside a plain store", with_counter<atomic_and_plain>, {unordered}},
       {"atomicAdd of floats", with_output<float_atomic, 1, 64, 1>, {"the bits of the sum depend on the order"}},

@@ -32,7 +32,7 @@ std::map<const void*, size_t> g_dynamic_limits;  // of kernels for which cudaFun
 
 bool known_stream(cudaStream_t stream) { return stream == nullptr || g_streams.count(stream) > 0; }
 
-// --- the queue --------------------------------------------------------------------------------------------------------
+// --- the queue -------------------------------------------------------------------------------------------------------
 
 // A program that ends without synchronising has launched kernels that nobody checked.
 void run_the_rest() {
@@ -58,7 +58,7 @@ void synchronise_quietly() {
   }
 }
 
-// --- launches ---------------------------------------------------------------------------------------------------------
+// --- launches --------------------------------------------------------------------------------------------------------
 
 cudaError_t check_launch(const cudaLaunchConfig_t& config, const void* kernel) {
   const dim3 grid = config.gridDim, block = config.blockDim;
@@ -79,7 +79,7 @@ cudaError_t check_launch(const cudaLaunchConfig_t& config, const void* kernel) {
   return options().fault == Fault::no_image ? cudaErrorNoKernelImageForDevice : cudaSuccess;
 }
 
-// --- copies -----------------------------------------------------------------------------------------------------------
+// --- copies ----------------------------------------------------------------------------------------------------------
 
 const char* name_of(cudaMemcpyKind kind) {
   switch (kind) {
@@ -229,7 +229,7 @@ cudaError_t enqueue_launch(const cudaLaunchConfig_t& config, const void* kernel,
 
 using namespace emu;
 
-// --- memory -----------------------------------------------------------------------------------------------------------
+// --- memory ----------------------------------------------------------------------------------------------------------
 
 cudaError_t cudaMalloc(void** pointer, size_t bytes) { return allocate_for(pointer, bytes, Pool::device); }
 cudaError_t cudaMallocManaged(void** pointer, size_t bytes, unsigned int) {
@@ -275,7 +275,7 @@ cudaError_t cudaMemset(void* pointer, int value, size_t bytes) {
   return cudaMemsetAsync(pointer, value, bytes, nullptr);
 }
 
-// --- streams and events -----------------------------------------------------------------------------------------------
+// --- streams and events ----------------------------------------------------------------------------------------------
 
 cudaError_t cudaStreamCreate(cudaStream_t* stream) {
   EMU_NEEDS_MACHINE();
@@ -333,7 +333,7 @@ cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEve
   return cudaSuccess;
 }
 
-// --- kernels -----------------------------------------------------------------------------------------------
+// --- kernels ---------------------------------------------------------------------------------------------------------
 
 cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute, int value) {
   EMU_NEEDS_MACHINE();

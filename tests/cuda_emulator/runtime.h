@@ -35,7 +35,8 @@ void require_device_range(const std::string& what, const void* pointer, size_t b
 // The same, and that all of it has been written.
 void require_initialised(const std::string& what, const void* pointer, size_t bytes);
 
-// Names accesses that the operating system stops: the host's to device memory, and of kernels what no callback has seen.
+// Names accesses that the operating system stops: the host's to device memory, and of kernels what no callback has
+// seen.
 void watch_faults();
 
 }  // namespace emu

@@ -70,7 +70,7 @@ void seed_random(uint64_t seed) { g_random = (seed + 1) * 0x9e3779b97f4a7c15 | 1
 
 uint32_t next_preemption() { return g_preempt ? 1 + random_below(2 * g_preempt - 1) : kEndlessAccesses; }
 
-// --- going from thread to thread --------------------------------------------------------------------------------------
+// --- going from thread to thread -------------------------------------------------------------------------------------
 
 void become(unsigned thread) {
   now.thread = thread;
@@ -128,7 +128,7 @@ void thread_main() {
   }
 }
 
-// --- blocks -----------------------------------------------------------------------------------------------------------
+// --- blocks ----------------------------------------------------------------------------------------------------------
 
 void begin_block(uint64_t block) {
   g_block = block;

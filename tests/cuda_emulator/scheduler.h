@@ -43,9 +43,9 @@ struct Launch {
 // Runs all blocks of the launch; throws Error.
 void run(const Launch& launch);
 
-// Ends the launch from inside one of its threads: the host throws what happened, followed by where. On the host, throws.
-// What words a message calls begin_report first: library code that both the emulator and an instrumented file contain may
-// be the instrumented copy, which would call back.
+// Ends the launch from inside one of its threads: the host throws what happened, followed by where. On the host,
+// throws. What words a message calls begin_report first: library code that both the emulator and an instrumented file
+// contain may be the instrumented copy, which would call back.
 void begin_report();
 bool in_fiber();
 [[noreturn]] void fail(const std::string& what, const std::string& place = "");
@@ -60,7 +60,7 @@ bool ordered_in_warp(Stamp earlier);
 std::string describe_thread(unsigned thread);
 std::string describe_block(uint64_t block);
 
-// --- warps ------------------------------------------------------------------------------------------------------------
+// --- warps -----------------------------------------------------------------------------------------------------------
 
 inline constexpr size_t kMaxExchanged = 48;
 
@@ -70,8 +70,8 @@ struct alignas(16) Deposit {
   int lane;  // the lane that it wants something from
 };
 
-// An operation that lanes of a warp execute together. `combine` replaces what each lane of the mask has deposited by its
-// result, when all of them have come; what other lanes have deposited is not its business.
+// An operation that lanes of a warp execute together. `combine` replaces what each lane of the mask has deposited by
+// its result, when all of them have come; what other lanes have deposited is not its business.
 struct Collective {
   const char* name;
   void (*combine)(Deposit* lanes, unsigned mask);
@@ -83,12 +83,12 @@ struct Collective {
 void exchange(const Collective& operation, unsigned mask, uint64_t tag, int lane, void* value, size_t bytes,
               Caller caller);
 
-// --- shared memory of the present block -------------------------------------------------------------------------------
+// --- shared memory of the present block ------------------------------------------------------------------------------
 
 void begin_shared_memory(size_t dynamic_bytes, size_t limit);
 std::string describe_shared(uintptr_t address);
 
-// --- cp.async ---------------------------------------------------------------------------------------------------------
+// --- cp.async --------------------------------------------------------------------------------------------------------
 
 // Called for each thread that starts or ends.
 void begin_async_copies(unsigned thread);

@@ -1,5 +1,5 @@
-// What is known of every byte of the emulated device: whether it is allocated and initialised, who wrote it last and who
-// read it. Inline, since each load and store of a kernel comes here.
+// What is known of every byte of the emulated device: whether it is allocated and initialised, who wrote it last and
+// who read it. Inline, since each load and store of a kernel comes here.
 #pragma once
 
 #include <cstddef>

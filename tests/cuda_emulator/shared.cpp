@@ -1,6 +1,6 @@
 // Shared memory of the present block: dynamic first, then each static array as the first thread comes to it, with a red
-// zone behind each. An array gets the alignment that its type asks for and no more: that a float array lies at a multiple
-// of 16, as a float4 access to it needs, is luck on a GPU.
+// zone behind each. An array gets the alignment that its type asks for and no more: that a float array lies at a
+// multiple of 16, as a float4 access to it needs, is luck on a GPU.
 #include <cstring>
 
 #include "memory.h"

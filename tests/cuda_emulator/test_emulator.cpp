@@ -1,5 +1,5 @@
-// The emulator finds planted bugs, finds nothing in correct kernels, and gives the same bits in every schedule; the host
-// side refuses what CUDA would not do.
+// The emulator finds planted bugs, finds nothing in correct kernels, and gives the same bits in every schedule; the
+// host side refuses what CUDA would not do.
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <set>
 
 #include <cublas_v2.h>
 
@@ -124,6 +125,18 @@ TEST_CASE("sums by atomicAdd of floats differ between schedules", "[core][emulat
   const float reverse = sum_with_float_atomics();
   CHECK(forward != reverse);
   CHECK(forward == Approx(reverse));
+}
+
+TEST_CASE("the random order is another one for each seed, and always the same for one", "[core][emulator]") {
+  const WithOptions options("schedule=random float-atomics=on");
+  std::set<float> sums;
+  for (uint64_t seed = 1; seed <= 8; ++seed) {
+    emu::options().seed = seed;
+    const float sum = sum_with_float_atomics();
+    CHECK(sum_with_float_atomics() == sum);
+    sums.insert(sum);
+  }
+  CHECK(sums.size() > 2);
 }
 
 TEST_CASE("launches wait in the queue for the host to synchronise", "[core][emulator]") {
@@ -300,7 +313,7 @@ TEST_CASE("events measure time and know when there is none", "[core][emulator]")
   cudaGetLastError();
 }
 
-// --- machines that are not fit for CUDA -------------------------------------------------------------------------------
+// --- machines that are not fit for CUDA ------------------------------------------------------------------------------
 
 TEST_CASE("faults of the machine come from the options", "[core][emulator]") {
   int count = -1, version = -1;
@@ -360,7 +373,7 @@ TEST_CASE("options that make no sense are refused by name", "[core][emulator]") 
   CHECK(emu::describe(options) == "schedule=forward seed=9 preempt=2");
 }
 
-// --- cuBLAS -----------------------------------------------------------------------------------------------------------
+// --- cuBLAS ----------------------------------------------------------------------------------------------------------
 
 namespace {
 

@@ -1,6 +1,7 @@
-// What the compiler calls for -fsanitize=bounds, alignment, shift, integer-divide-by-zero and signed-integer-overflow, which
-// kernels may be compiled with beside -fsanitize=thread. An index beyond one dimension of an array is inside the array for
-// every other check; a float4 of which the compiler writes the parts one by one is aligned for every other check. Weak, so that a program with the sanitizer's own library keeps that one.
+// What the compiler calls for -fsanitize=bounds, alignment, shift, integer-divide-by-zero and signed-integer-overflow,
+// which kernels may be compiled with beside -fsanitize=thread. An index beyond one dimension of an array is inside the
+// array for every other check; a float4 of which the compiler writes the parts one by one is aligned for every other
+// check. Weak, so that a program with the sanitizer's own library keeps that one.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>

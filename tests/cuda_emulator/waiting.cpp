@@ -1,5 +1,5 @@
-// What threads of a block wait at: the barrier of the block and the operations of a warp; and what is said when nobody can
-// go on.
+// What threads of a block wait at: the barrier of the block and the operations of a warp; and what is said when nobody
+// can go on.
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -68,8 +68,8 @@ void check_mask(const Collective& operation, unsigned mask, Caller caller) {
   }
 }
 
-// Two lanes that wait for each other at different operations would wait forever. Who agrees with the last lane that came
-// agrees with all that one agreed with.
+// Two lanes that wait for each other at different operations would wait forever. Who agrees with the last lane that
+// came agrees with all that one agreed with.
 void check_agreement(const Warp& warp, unsigned first) {
   const Thread& me = current.threads[now.thread];
   unsigned others = warp.in_exchange & me.mask;

@@ -1,5 +1,5 @@
-// Where CUDA is installed: attnorm's bf16 has the bits of the real cuda_bf16.h, on the host, for every 61st float and all
-// 65,536 values. Prints one line; the exit code is 1 where they differ.
+// Where CUDA is installed: attnorm's bf16 has the bits of the real cuda_bf16.h, on the host, for every 61st float and
+// all 65,536 values. Prints one line; the exit code is 1 where they differ.
 //   g++ -std=c++20 -O2 -fopenmp -I. -I/usr/local/cuda/include tests/cuda_emulator/checks/bf16_check.cpp
 #include <cuda_bf16.h>
 

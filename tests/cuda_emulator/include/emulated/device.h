@@ -1,5 +1,5 @@
-// The device side of the stand-in: qualifiers, built-in variables, shared memory, barriers, warp operations, atomics and
-// arithmetic. The functions that matter are in ../../*.cpp, which are compiled without instrumentation.
+// The device side of the stand-in: qualifiers, built-in variables, shared memory, barriers, warp operations, atomics
+// and arithmetic. The functions that matter are in ../../*.cpp, which are compiled without instrumentation.
 #pragma once
 
 #include <math.h>
@@ -29,7 +29,7 @@ extern const dim3 gridDim;
 #endif
 inline constexpr int warpSize = 32;
 
-// --- shared memory ----------------------------------------------------------------------------------------------------
+// --- shared memory ---------------------------------------------------------------------------------------------------
 // SHARED_ARRAY(float, tile, [32][33]);  under nvcc: #define SHARED_ARRAY(T, name, ...) __shared__ T name __VA_ARGS__
 // DYNAMIC_SHARED(float, buffer);        a float* to the launch's dynamic shared memory
 
@@ -41,7 +41,7 @@ inline constexpr int warpSize = 32;
   }())
 #define DYNAMIC_SHARED(T, name) T* const name = static_cast<T*>(emu::dynamic_shared(alignof(T)))
 
-// --- barriers and warp operations -------------------------------------------------------------------------------------
+// --- barriers and warp operations ------------------------------------------------------------------------------------
 
 #define EMU_CALLER const char *file = __builtin_FILE(), int line = __builtin_LINE()
 
@@ -86,7 +86,7 @@ inline int __all_sync(unsigned mask, int predicate, EMU_CALLER) {
   return static_cast<int>(emu::vote(emu::Vote::all, mask, predicate, {file, line}));
 }
 
-// --- atomics ----------------------------------------------------------------------------------------------------------
+// --- atomics ---------------------------------------------------------------------------------------------------------
 
 int atomicAdd(int* address, int value);
 unsigned atomicAdd(unsigned* address, unsigned value);
@@ -100,7 +100,7 @@ unsigned long long atomicMax(unsigned long long* address, unsigned long long val
 // An error unless the option float-atomics=on is set: the bits of the sum would depend on the order of the threads.
 float atomicAdd(float* address, float value);
 
-// --- loads, stores, bits, arithmetic ----------------------------------------------------------------------------------
+// --- loads, stores, bits, arithmetic ---------------------------------------------------------------------------------
 
 template <class T>
 T __ldg(const T* address) {

@@ -1,4 +1,5 @@
-// The vector types of CUDA with their sizes and alignments: a float4 that is not 16-byte aligned is an error of the kernel.
+// The vector types of CUDA with their sizes and alignments: a float4 that is not 16-byte aligned is an error of the
+// kernel.
 #pragma once
 
 struct alignas(8) float2 {
