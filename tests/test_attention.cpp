@@ -14,10 +14,12 @@
 
 namespace {
 
-// fp32 in the scores (sums over HS), the normalizer, and two more sums; times the condition of the normalizer.
-constexpr Tolerance kAttention = {2e-6, 6e-6};
+// fp32 in the scores (sums over HS), the normalizer, and two more sums; times the condition of the normalizer. In bf16 it
+// is the backward's dot = <dout, out> that the condition enlarges, because out is stored in bf16; and tiles round weights
+// and dz before they store what they add up to.
+constexpr Tolerance kAttention = kStoredExactly ? Tolerance{2e-6, 6e-6} : Tolerance{1e-3, 5e-3};
 // The gradients of the learned scalars: sums over all rows whose terms cancel.
-constexpr Tolerance kScalars = {1e-5, 1e-5};
+constexpr Tolerance kScalars = kStoredExactly ? Tolerance{1e-5, 1e-5} : Tolerance{0.05, 0.05};
 // Beyond, the comparison would say nothing.
 constexpr double kWorstCondition = 500;
 
@@ -29,8 +31,8 @@ std::vector<size_t> head_sizes() {
 constexpr size_t kLargestHead = backend::kOnHost ? 1 << 30 : 65 * 64;
 
 void check_results(const Attended& got, const ExpectedAttention& expected, double condition) {
-  CHECK(compare(got.out, expected.out, kAttention * condition));
-  CHECK(compare(got.dqkv, expected.dqkv, kAttention * condition));
+  CHECK(compare(got.out, expected.out, stored(kAttention * condition, 2)));
+  CHECK(compare(got.dqkv, expected.dqkv, stored(kAttention * condition, 3)));
   CHECK(compare(got.dtheta, expected.dtheta, kScalars * condition));
 }
 
@@ -143,7 +145,7 @@ TEST_CASE("attention gives every head of a large batch what it gives the head al
     CHECK(same_bits(alone.out,
                     std::vector<float>(y.out.begin() + long(b * T * C), y.out.begin() + long((b + 1) * T * C))));
     CHECK(compare(std::vector<float>(from, from + long(T * 3 * C)),
-                  std::vector<double>(alone.dqkv.begin(), alone.dqkv.end()), kFp32));
+                  std::vector<double>(alone.dqkv.begin(), alone.dqkv.end()), stored(kFp32)));
   }
 }
 
@@ -183,7 +185,7 @@ TEST_CASE("softmax attention to equal keys is the mean of the values", "[core][a
   for (size_t t = 0; t < 35; t++) {
     double mean = 0;
     for (size_t j = 0; j <= t; j++) mean += x.qkv[j * 9 + 6] / double(t + 1);
-    CHECK(out[t * 3] == Approx(mean).margin(1e-6));
+    CHECK(out[t * 3] == Approx(mean).margin(1e-6 + kStoring));
   }
 }
 

@@ -152,6 +152,8 @@ namespace {
 // Times the condition of the normalizer. In fp32 only the order of sums differs; in bf16 the tiled kernels round weights
 // and dz, as operands of a second product.
 constexpr Tolerance kTiles = kStoredExactly ? Tolerance{2e-6, 6e-6} : Tolerance{0.01, 0.03};
+// Of the learned scalars' gradients: sums over all rows whose terms cancel.
+constexpr Tolerance kTileScalars = kStoredExactly ? Tolerance{1e-5, 1e-5} : Tolerance{0.1, 0.1};
 
 struct PlainAttention {
   template <class N, class... Arguments>
@@ -167,13 +169,12 @@ struct PlainAttention {
 template <class N>
 void check_tiles(const AttentionShape& shape) {
   INFO(shape);
-  AttentionInputs x(shape, N::params);
-  x.dtheta.assign(x.dtheta.size(), 0);
+  const AttentionInputs x(shape, N::params);
   const auto plain = by_kernel<N, PlainAttention>(x), tiled = by_kernel<N>(x);
-  const Tolerance tolerance = kTiles * condition<N>(x);
-  CHECK(compare(tiled.out, plain.out, tolerance));
-  CHECK(compare(tiled.dqkv, plain.dqkv, tolerance));
-  CHECK(compare(tiled.dtheta, plain.dtheta, tolerance));
+  const double worst = condition<N>(x);
+  CHECK(compare(tiled.out, plain.out, kTiles * worst));
+  CHECK(compare(tiled.dqkv, plain.dqkv, kTiles * worst));
+  CHECK(compare(tiled.dtheta, plain.dtheta, kTileScalars * worst));
 }
 
 }  // namespace

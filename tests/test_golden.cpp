@@ -19,9 +19,21 @@ namespace {
 using nlohmann::json;
 
 // float32 against float64, where nothing is ill-conditioned. The largest errors, with and without fma: 3e-7 in a loss,
-// 5e-5 in a gradient (sinmax, whose slopes are ten times the others'), 4e-5 in what AdamW changed.
-constexpr double kLossTolerance = 1e-5, kCorrelation = 0.9999;
-constexpr Tolerance kGradient = {1e-4, 1e-4}, kMoved = {1e-4, 1e-4};
+// 5e-5 in a gradient (sinmax, whose slopes are ten times the others'), 4e-5 in what AdamW changed; the emulator of CUDA
+// has none that are larger.
+//
+// bfloat16, with parameters rounded to it: 6e-3 in a loss, 0.4 in a small gradient (0.02 is usual), 0.3 in the whole
+// gradient's largest element, 0.2 in what AdamW changed, whose first updates are the signs of gradients.
+constexpr double kLossTolerance = kStoredExactly ? 1e-5 : 1e-2, kCorrelation = kStoredExactly ? 0.9999 : 0.9;
+constexpr double kLossesTolerance = kStoredExactly ? 1e-5 : 5e-3, kNormTolerance = kStoredExactly ? 1e-4 : 0.05;
+constexpr Tolerance kGradient = kStoredExactly ? Tolerance{1e-4, 1e-4} : Tolerance{0.5, 0.5};
+constexpr Tolerance kWhole = kStoredExactly ? Tolerance{1e-4, 1e-4} : Tolerance{0.2, 0.4};
+constexpr Tolerance kMoved = kStoredExactly ? Tolerance{1e-4, 1e-4} : Tolerance{0.3, 0.8};
+constexpr double kSharpCorrelation = 0.75;  // of the whole gradient, in bf16, where turns_sharply
+
+// Whether a weight has the slope of sin(10 z), or a row's sum of signed weights may come near zero: rounding of the scores
+// to bf16 then changes the gradients of single tensors altogether.
+bool turns_sharply(const std::string& name) { return name.find("sinmax") != name.npos; }
 
 std::string golden(const std::string& name) {
   const char* folder = std::getenv("ATTNORM_GOLDEN");
@@ -99,16 +111,25 @@ TEST_CASE("golden: losses and gradients of every normalizer and position agree w
     CHECK(std::abs(loss - expected_loss) <= kLossTolerance * conditioning * expected_loss);
 
     REQUIRE(file.size(name + ".gradient") == parameter_count(gpt.config));
-    size_t begin = 0;
+    std::vector<float> whole, expected_whole;
     for (const Tensor& tensor : gpt.tensors) {
       std::vector<float> expected(tensor.size);
-      file.read(name + ".gradient", begin, tensor.size, expected.data());
-      begin += tensor.size;
+      file.read(name + ".gradient", whole.size(), tensor.size, expected.data());
+      const std::vector<float> got = copy_of(gpt.gradient(tensor), tensor.size);
+      whole.insert(whole.end(), got.begin(), got.end());
+      expected_whole.insert(expected_whole.end(), expected.begin(), expected.end());
+      if (!kStoredExactly && turns_sharply(name)) continue;
       INFO("gradient of " << tensor.name);
-      Agreement result = compare(copy_of(gpt.gradient(tensor), tensor.size), expected, kGradient * conditioning);
+      Agreement result = compare(got, expected, kGradient * conditioning);
       CHECK(result);
       CHECK(result.correlation > kCorrelation);
     }
+    INFO("the whole gradient");
+    const Agreement result = compare(whole, expected_whole, kWhole * conditioning);
+    if (!kStoredExactly && turns_sharply(name))
+      CHECK(result.correlation > kSharpCorrelation);
+    else
+      CHECK(result);
   }
   for (const NormalizerEntry& normalizer : every_normalizer())
     for (Position position : kEveryPosition) CHECK(covered.count(normalizer.name + "/" + position_name(position)) == 1);
@@ -139,8 +160,8 @@ TEST_CASE("golden: updates by AdamW with clipping agree with PyTorch", "[core][g
     CHECK(rate == Approx(about["learning_rates"][k].get<double>()).epsilon(1e-12));
     const double loss = gpt.add_gradient(updates[k]);
     const double norm = adamw.update(gpt, rate, about["decay"], about["clip"]);
-    CHECK(loss == Approx(about["losses"][k].get<double>()).epsilon(kLossTolerance));
-    CHECK(norm == Approx(about["gradient_norms"][k].get<double>()).epsilon(kGradient.norm));
+    CHECK(loss == Approx(about["losses"][k].get<double>()).epsilon(kLossesTolerance));
+    CHECK(norm == Approx(about["gradient_norms"][k].get<double>()).epsilon(kNormTolerance));
   }
   for (const Tensor& tensor : gpt.tensors) {
     // What the updates changed, not the parameters themselves, which barely moved.
