@@ -229,6 +229,7 @@ check "make cuda compiles for what it is told to" grep -q "arch=compute_100,code
 
 suite=$temp/suite
 mkdir -p "$suite/build/tests" "$suite/tests"
+echo 'echo "ok   a"' > "$suite/tests/test_command_line.sh"
 # suite_ends CODE LINE: with this test program (standard input), tests/run.sh ends so
 suite_ends() {
   cat > "$suite/build/tests/all"
@@ -237,21 +238,21 @@ suite_ends() {
   ended_with "$1" "$2"
   [ "$status" -eq "$1" ] && [ "$(tail -n 1 "$temp/output")" = "$2" ]
 }
-check "the runner counts passed test cases" suite_ends 0 "3 passed, 0 failed" <<'END'
+check "the runner counts passed test cases" suite_ends 0 "4 passed, 0 failed" <<'END'
 echo "All tests passed (9 assertions in 3 test cases)"
 END
-check "the runner fails with a failed test case" suite_ends 1 "2 passed, 1 failed" <<'END'
+check "the runner fails with a failed test case" suite_ends 1 "3 passed, 1 failed" <<'END'
 printf 'test cases: 3 | 2 passed | 1 failed\nassertions: 9 | 8 passed | 1 failed\n'
 exit 1
 END
-check "the runner fails where the test program dies" suite_ends 1 "0 passed, 1 failed" <<'END'
+check "the runner fails where the test program dies" suite_ends 1 "1 passed, 1 failed" <<'END'
 kill -SEGV $$
 END
-check "the runner fails where the test program fails after its tests" suite_ends 1 "3 passed, 1 failed" <<'END'
+check "the runner fails where the test program fails after its tests" suite_ends 1 "4 passed, 1 failed" <<'END'
 echo "All tests passed (9 assertions in 3 test cases)"
 exit 1
 END
-check "the runner fails where no test ran" suite_ends 1 "0 passed, 1 failed" <<'END'
+check "the runner fails where no test ran" suite_ends 1 "1 passed, 1 failed" <<'END'
 echo "No tests ran"
 END
 printf 'echo "ok   a"\necho "FAIL b"\necho "1 passed, 1 failed"\nexit 1\n' > "$suite/tests/test_command_line.sh"
