@@ -1,5 +1,5 @@
-// bench-cuda: how fast a training step is on this machine's GPU, beside what bench_cuda_model.h predicts; with --predict
-// the prediction alone, for which no GPU is needed. `make bench-cuda` runs it; kernels/cuda/SPEED.md has what it predicts.
+// bench-cuda: how fast a training step is on this machine's GPU, beside what bench_cuda_model.h predicts; with
+// --predict the prediction alone, for which no GPU is needed. `make bench-cuda` runs it; kernels/cuda/SPEED.md is its page.
 #include <algorithm>
 #include <cstdio>
 #include <nlohmann/json.hpp>

@@ -125,8 +125,8 @@ class Step {
     return streamed(vectors("layernorm_forward_kernel"), arrays * BT * C * S + 2 * BT * kFloat);
   }
 
-  // Reads dout, the input and the gradient of the stream, which it writes again. dweight and dbias: sums of blocks, then
-  // of those.
+  // Reads dout, the input and the gradient of the stream, which it writes again. dweight and dbias: sums of blocks,
+  // then of those.
   std::vector<Launch> layernorm_backward() const {
     constexpr double kBlocks = 512;
     const size_t warp_bytes = size_t(2 * C * kFloat), warps = std::clamp<size_t>((48 << 10) / warp_bytes, 1, 8);

@@ -44,7 +44,8 @@ kernels_in() {
       registers = $0; sub(/.*Used /, "", registers)
       shared = 0
       if (match($0, /[0-9]+ bytes smem/)) shared = substr($0, RSTART) + 0
-      print name, registers + 0, shared, count[target, name, 1] + 0, count[target, name, 2] + 0, count[target, name, 3] + 0
+      print name, registers + 0, shared, count[target, name, 1] + 0, count[target, name, 2] + 0, \
+        count[target, name, 3] + 0
     }' $(ls "$1"/*.ptx 2> /dev/null) "$1/output" | c++filt | awk -v normalizer="$2" '
     # "void cuda::tile::forward_kernel<SelfAdjust<(Kind)0>, bf16, 64>(bf16*, ...) 96 0 48 32 12"
     {
@@ -164,7 +165,10 @@ check "registers, shared memory, mma, ldmatrix and cp.async of a kernel are coun
 {
   for normalizer in $everywhere; do echo "kernels/cuda/attention.cu $normalizer $architectures"; done
   for normalizer in $normalizers; do
-    case " $(echo $everywhere) " in *" $normalizer "*) ;; *) echo "kernels/cuda/attention.cu $normalizer $oldest" ;; esac
+    case " $(echo $everywhere) " in
+      *" $normalizer "*) ;;
+      *) echo "kernels/cuda/attention.cu $normalizer $oldest" ;;
+    esac
   done
   for file in kernels/cuda/*.cu; do [ "$file" = kernels/cuda/attention.cu ] || echo "$file - $architectures"; done
 } | awk -v temp="$temp" '{ print temp "/unit-" NR, $0 }' > "$temp/units"
@@ -191,15 +195,16 @@ cat "$temp"/unit-*/kernels "/dev/null" | awk -F '|' -v OFS='|' '
   sort > "$temp/found"
 if [ -n "${WRITE_BUDGET-}" ]; then
   {
-    echo "# What kernels may take, at most, on any architecture: registers of a thread, static shared memory of a block in"
-    echo "# bytes. And how many instructions mma.sync, ldmatrix and cp.async their PTX has, at least. tests/cuda_check.sh"
-    echo "# compares; make cuda-check WRITE_BUDGET=1 rewrites it."
+    echo "# What kernels may take, at most, on any architecture: registers of a thread, static shared memory of a block"
+    echo "# in bytes. And how many instructions mma.sync, ldmatrix and cp.async their PTX has, at least. The check is"
+    echo "# tests/cuda_check.sh; make cuda-check WRITE_BUDGET=1 rewrites this file."
     echo "# nvcc $compiler"
     awk -F '|' '
       BEGIN {
-        printf "%-50s%-10s%11s%8s%5s%10s%10s\n", "# kernel", "normalizer", "registers", "shared", "mma", "ldmatrix", "cp.async"
+        format = "%-50s%-10s%11s%8s%5s%10s%10s\n"
+        printf format, "# kernel", "normalizer", "registers", "shared", "mma", "ldmatrix", "cp.async"
       }
-      { printf "%-50s%-10s%11d%8d%5d%10d%10d\n", $1, $2, $3, $4, $5, $6, $7 }' "$temp/found"
+      { printf format, $1, $2, $3, $4, $5, $6, $7 }' "$temp/found"
   } > "$budget"
   echo "written: $budget, $(grep -vc '^#' "$budget") lines"
 fi

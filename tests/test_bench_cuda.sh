@@ -1,7 +1,7 @@
 #!/bin/sh
 # Checks of what is said about speed on a GPU without one: that bench-cuda runs, on the emulator, what it would measure;
-# that its prediction adds up; and that kernels/cuda/SPEED.md is what it prints. Run from the repository's root; prints a
-# line "ok ..." or "FAIL ..." for each check.
+# that its prediction adds up; and that kernels/cuda/SPEED.md is what it prints. Run from the repository's root; prints
+# a line "ok ..." or "FAIL ..." for each check.
 set -u
 : "${BUILD:=build}"
 . tests/checks.sh
@@ -21,7 +21,8 @@ for precision in fp32 bf16; do
 done
 # adds_up PRECISION: what is predicted for all calls is what is predicted for the step
 adds_up() {
-  grep "\"precision\":\"$1\"" "$results" | sed -n 's/.*"bench":"cuda \([a-z]*\)".*"calls":\([0-9.]*\),"ms_predicted":\([0-9.]*\).*/\1 \2 \3/p
+  grep "\"precision\":\"$1\"" "$results" | sed -n '
+    s/.*"bench":"cuda \(kernel\)".*"calls":\([0-9.]*\),"ms_predicted":\([0-9.]*\).*/\1 \2 \3/p
     s/.*"bench":"cuda \(step\)".*"ms_predicted":\([0-9.]*\).*/\1 1 \2/p' | awk '
     $1 == "kernel" { calls++; sum += $2 * $3 }
     $1 == "step" { step = $3 }

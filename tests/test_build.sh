@@ -218,7 +218,8 @@ nvidia_smi "8.6
 kernel=$temp/build/cuda/objects/kernels/cuda/gelu.cu.o
 run env PATH="$bin:$PATH" make BUILD="$temp/build" NVCC="$bin/nvcc" "$kernel"
 check "make cuda compiles for the architectures that were found" \
-  grep -q "arch=compute_80,code=sm_80 -gencode arch=compute_86,code=sm_86 -gencode arch=compute_86,code=compute_86 " "$bin/nvcc.asked"
+  grep -q " arch=compute_80,code=sm_80 -gencode arch=compute_86,code=sm_86 -gencode arch=compute_86,code=compute_86 " \
+  "$bin/nvcc.asked"
 nvidia_smi 7.5
 run env PATH="$bin:$PATH" make BUILD="$temp/build" NVCC="$bin/nvcc" "$kernel"
 check "make cuda stops at a GPU that is too old" ended_with 2 "sm_75; the kernels need sm_80 or later"

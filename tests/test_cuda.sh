@@ -1,6 +1,6 @@
 #!/bin/sh
-# What can only be checked on a GPU, beside the test programs: NVIDIA's compute-sanitizer on the [core] tests. Run from the
-# repository's root; prints a line "ok ..." or "FAIL ..." for each check. `make test-cuda` calls it through tests/run.sh.
+# What can only be checked on a GPU, beside the test programs: NVIDIA's compute-sanitizer on the [core] tests. Run from
+# the repository's root; prints a line "ok ..." or "FAIL ..." for each check. `make test-cuda` has tests/run.sh call it.
 set -u
 : "${BUILD:=build}"
 . tests/checks.sh
