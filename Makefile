@@ -92,12 +92,12 @@ all: $(call programs_of,$(NORMALIZER))
 .PHONY: all-normalizers
 all-normalizers: $(call programs_of,$(NORMALIZERS))
 
-## make cuda             the programs for an NVIDIA GPU, in build/x-cuda: NORMALIZER and PRECISION as above            1 min
+## make cuda             the programs for an NVIDIA GPU, in build/x-cuda: NORMALIZER and PRECISION as above        1 min
 ##                         CUDA_ARCHITECTURES="80 90": by default the GPU's of this machine, else all that are tested
 .PHONY: cuda
 cuda: $(call programs_of,$(NORMALIZER),-cuda)
 
-## make emulated         the same on the emulator of the tests, in build/emulated/x-cuda: to look at, not to train     1 min
+## make emulated         the same on the emulator of the tests, in build/emulated/x-cuda: to look at, not to train 1 min
 .PHONY: emulated
 emulated: $(foreach folder,$(call variants_of,$(NORMALIZER),-cuda),$(PROGRAMS:%=$(BUILD)/emulated/$(folder)/%)) \
   $(BUILD)/prepare $(BUILD)/compare
@@ -162,13 +162,13 @@ bench-check:
 	@$(MAKE) $(BUILD)/bench
 	@BUILD='$(BUILD)' sh tests/bench_check.sh $(if $(WRITE_BASELINE),--write-baseline)
 
-## make cuda-check       compiles every CUDA kernel for every GPU, and holds it to tests/cuda_budget.txt           8 min
+## make cuda-check       compiles every CUDA kernel for every GPU, and holds it to tests/cuda_budget.txt           6 min
 ##                         WRITE_BUDGET=1 makes what it finds the budget
 .PHONY: cuda-check
 cuda-check:
 	@NVCC='$(NVCC)' WRITE_BUDGET='$(WRITE_BUDGET)' sh tests/cuda_check.sh all
 
-## make test-cuda        on a GPU: the tests of kernels and model; with compute-sanitizer where it is installed     10 min
+## make test-cuda        on a GPU: the tests of kernels and model; with compute-sanitizer where it is installed    not run yet
 .PHONY: test-cuda
 test-cuda:
 	$(NEEDS_GPU)
@@ -177,7 +177,7 @@ test-cuda:
 	@BUILD='$(BUILD)' sh tests/run.sh cuda
 NEEDS_GPU = @nvidia-smi -L > /dev/null 2>&1 || { echo "make $@ needs an NVIDIA GPU: nvidia-smi finds none" >&2; exit 2; }
 
-## make bench-cuda       on a GPU: how fast its kernels and a step of GPT-2 are, beside what is predicted           5 min
+## make bench-cuda       on a GPU: how fast its kernels and a step of GPT-2 are, beside what is predicted          not run yet
 ##                         BENCH_CUDA="--tf32" or any other option that build/bench-cuda --help lists
 .PHONY: bench-cuda
 BENCH_CUDA ?=

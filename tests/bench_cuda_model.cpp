@@ -31,8 +31,8 @@ double Gpu::peak_tflops(Arithmetic arithmetic) const {
 
 // Sources: NVIDIA's data sheets of A100 (80 GB) and H100 (SXM), without sparsity; the GA100, GH100 and AD102
 // architecture papers for multiprocessors, clocks and caches; CUDA's programming guide, "technical specifications per
-// compute capability", for what a multiprocessor holds. mma_share of H100: Luo et al. 2024, arXiv 2402.13499, who
-// measured that Hopper reaches its peak with wgmma alone.
+// compute capability", for what a multiprocessor holds. mma_share of H100: an assumption; Hopper reaches its
+// peak with wgmma alone (arXiv 2402.13499).
 const std::vector<Gpu>& known_gpus() {
   static const std::vector<Gpu> gpus = {
       {"a100", "A100 SXM 80 GB", 2039, 19.5, 156, 312, 1, 1.41, 108, 40, 164, 2048, 32},
