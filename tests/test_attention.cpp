@@ -18,8 +18,9 @@ namespace {
 // is the backward's dot = <dout, out> that the condition enlarges, because out is stored in bf16; and tiles round weights
 // and dz before they store what they add up to.
 constexpr Tolerance kAttention = kStoredExactly ? Tolerance{2e-6, 6e-6} : Tolerance{1e-3, 5e-3};
-// The gradients of the learned scalars: sums over all rows whose terms cancel.
-constexpr Tolerance kScalars = kStoredExactly ? Tolerance{1e-5, 1e-5} : Tolerance{0.05, 0.05};
+// The gradients of the learned scalars: sums over all rows whose terms cancel. They pass through nothing that is stored in
+// bf16, but through sums of tensor cores, which need not round to nearest as the emulator does.
+constexpr Tolerance kScalars = kStoredExactly ? Tolerance{1e-5, 1e-5} : Tolerance{1e-4, 1e-4};
 // Beyond, the comparison would say nothing.
 constexpr double kWorstCondition = 500;
 

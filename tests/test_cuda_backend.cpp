@@ -153,7 +153,7 @@ namespace {
 // and dz, as operands of a second product.
 constexpr Tolerance kTiles = kStoredExactly ? Tolerance{2e-6, 6e-6} : Tolerance{0.01, 0.03};
 // Of the learned scalars' gradients: sums over all rows whose terms cancel.
-constexpr Tolerance kTileScalars = kStoredExactly ? Tolerance{1e-5, 1e-5} : Tolerance{0.1, 0.1};
+constexpr Tolerance kTileScalars = kStoredExactly ? Tolerance{1e-5, 1e-5} : Tolerance{1e-4, 1e-4};
 
 struct PlainAttention {
   template <class N, class... Arguments>
