@@ -124,11 +124,12 @@ curves: deps
 ## make core             the short tests: every kernel and normalizer once, and the command lines                  3 min
 .PHONY: test core
 COMMAND_LINE_NORMALIZERS := softmax ssmax
-EMULATED_TESTS := $(patsubst %,$(BUILD)/tests/%,emulator emulated-fp32 emulated-bf16)
+# What make test needs beside what make core does. The emulator runs on Linux alone.
+EMULATED_TESTS := $(patsubst %,$(BUILD)/tests/%,emulator emulated-fp32 emulated-bf16) $(BUILD)/emulated/bench-cuda \
+  $(foreach folder,softmax-cuda ssmax-cuda softmax-cuda-bf16,$(PROGRAMS:%=$(BUILD)/emulated/$(folder)/%))
+BEYOND_CORE := $(BUILD)/bench $(if $(filter Linux,$(shell uname -s)),$(EMULATED_TESTS))
 test core: deps
-	@$(MAKE) NORMALIZER='$(COMMAND_LINE_NORMALIZERS)' all $(BUILD)/tests/all $(if $(filter test,$@),$(BUILD)/bench \
-	  $(EMULATED_TESTS) $(BUILD)/emulated/bench-cuda \
-	  $(foreach folder,softmax-cuda ssmax-cuda softmax-cuda-bf16,$(PROGRAMS:%=$(BUILD)/emulated/$(folder)/%)))
+	@$(MAKE) NORMALIZER='$(COMMAND_LINE_NORMALIZERS)' all $(BUILD)/tests/all $(if $(filter test,$@),$(BEYOND_CORE))
 	@BUILD='$(BUILD)' sh tests/run.sh $@
 
 ## make sanitize         make core, with the address and undefined-behaviour sanitizers                            11 min
