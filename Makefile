@@ -316,7 +316,8 @@ $(BUILD)/cuda/objects/%.o: %.cpp $(BUILD)/flags
 	$(COMPILE) -DATTNORM_BACKEND=cuda
 
 # The emulator itself, and what it runs: -fsanitize=thread makes the compiler announce every access to memory, and the
-# emulator is linked where the sanitizers' libraries would be.
+# emulator is linked where the sanitizers' libraries would be. Kernels come first in every link: of an inline function
+# that host code has too, the linker takes the first copy, which then is the one that announces its accesses.
 EMULATED_FLAGS = -std=c++20 -O2 -g -ffp-contract=off $(WARNINGS) -Wno-unknown-pragmas \
   -fsanitize=thread,bounds,alignment,shift,integer-divide-by-zero,signed-integer-overflow -Itests/cuda_emulator/include -I. \
   -DATTNORM_CUDA_EMULATOR $(SEARCH_FLAGS) $(CPPFLAGS)
@@ -354,14 +355,12 @@ $(BUILD)/$(3)/objects/train/%.o: train/%.cpp $(BUILD)/flags
 $(PROGRAMS:%=$(BUILD)/$(3)/%): $(BUILD)/$(3)/%: $(BUILD)/$(3)/objects/train/%.o $(BUILD)/$(3)/objects/train/loop.o \
   $(call cuda_model_of,$(1)) $(call cuda_kernels_of,$(1),$(BUILD)) $(BUILD)/common.a
 	$$(LINK) $$(CUDA_LIBS)
-$(PROGRAMS:%=$(BUILD)/emulated/$(3)/%): $(BUILD)/emulated/$(3)/%: $(BUILD)/$(3)/objects/train/%.o \
-  $(BUILD)/$(3)/objects/train/loop.o $(call cuda_model_of,$(1)) $(call cuda_kernels_of,$(1),$(BUILD)/emulated) \
-  $(EMULATOR_OBJECTS) $(BUILD)/common.a
+$(PROGRAMS:%=$(BUILD)/emulated/$(3)/%): $(BUILD)/emulated/$(3)/%: $(call cuda_kernels_of,$(1),$(BUILD)/emulated) \
+  $(EMULATOR_OBJECTS) $(BUILD)/$(3)/objects/train/%.o $(BUILD)/$(3)/objects/train/loop.o $(call cuda_model_of,$(1)) \
+  $(BUILD)/common.a
 	@mkdir -p $$(@D)
-	$$(LINK) $(EMULATED_LINK)
+	$$(LINK)
 endef
-# Without address randomization, so that the emulator can name the line of an access.
-EMULATED_LINK := -no-pie
 $(foreach name,$(NORMALIZERS),$(foreach precision,fp32 bf16, \
   $(eval $(call cuda_program_rules,$(name),$(precision),$(call variant,$(name),$(precision),-cuda)))))
 
@@ -371,10 +370,10 @@ define cuda_test_rules  # precision
 $(CUDA_TESTS:%.cpp=$(BUILD)/cuda-$(1)/objects/%.o): $(BUILD)/cuda-$(1)/objects/%.o: %.cpp $(BUILD)/flags
 	@mkdir -p $$(@D)
 	$$(COMPILE) -O1 -DATTNORM_BACKEND=cuda -DATTNORM_TEST_PRECISION=$(1)
-$(BUILD)/tests/emulated-$(1): $(CUDA_TESTS:%.cpp=$(BUILD)/cuda-$(1)/objects/%.o) $(call cuda_model_of,$(NORMALIZERS)) \
-  $(call cuda_kernels_of,$(NORMALIZERS),$(BUILD)/emulated) $(EMULATOR_OBJECTS) $(BUILD)/common.a
+$(BUILD)/tests/emulated-$(1): $(call cuda_kernels_of,$(NORMALIZERS),$(BUILD)/emulated) $(EMULATOR_OBJECTS) \
+  $(CUDA_TESTS:%.cpp=$(BUILD)/cuda-$(1)/objects/%.o) $(call cuda_model_of,$(NORMALIZERS)) $(BUILD)/common.a
 	@mkdir -p $$(@D)
-	$$(LINK) $$(CATCH_LIBS) $(EMULATED_LINK)
+	$$(LINK) $$(CATCH_LIBS)
 $(BUILD)/tests/cuda-$(1): $(CUDA_TESTS:%.cpp=$(BUILD)/cuda-$(1)/objects/%.o) $(call cuda_model_of,$(NORMALIZERS)) \
   $(call cuda_kernels_of,$(NORMALIZERS),$(BUILD)) $(BUILD)/common.a
 	@mkdir -p $$(@D)
@@ -391,7 +390,7 @@ $(EMULATOR_TESTS:%.cpp=$(BUILD)/emulated/objects/%.o): $(BUILD)/emulated/objects
 $(BUILD)/tests/emulator: $(EMULATOR_TESTS:%.cpp=$(BUILD)/emulated/objects/%.o) $(BUILD)/objects/tests/main.o \
   $(EMULATOR_TEST_KERNELS:%.cu=$(BUILD)/emulated/objects/%.cu.o) $(EMULATOR_OBJECTS)
 	@mkdir -p $(@D)
-	$(LINK) $(CATCH_LIBS) $(EMULATED_LINK)
+	$(LINK) $(CATCH_LIBS)
 
 $(BUILD)/tests/all: $(TESTS:%.cpp=$(BUILD)/objects/%.o) $(call instantiations_of,$(NORMALIZERS)) $(BUILD)/common.a
 	@mkdir -p $(@D)
@@ -410,7 +409,7 @@ $(BUILD)/bench-cuda: $(BENCH_CUDA_OBJECTS) $(call bench_cuda_kernels_in,$(BUILD)
 	$(LINK) $(CUDA_LIBS)
 $(BUILD)/emulated/bench-cuda: $(BENCH_CUDA_OBJECTS) $(call bench_cuda_kernels_in,$(BUILD)/emulated) $(EMULATOR_OBJECTS) \
   $(BUILD)/common.a
-	$(LINK) $(EMULATED_LINK)
+	$(LINK)
 
 # Objects stay, so that the next build is short.
 .SECONDARY:
