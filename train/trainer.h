@@ -94,9 +94,8 @@ class Trainer {
       backward<N, P>(config_, weights_.view(), dp_, a_, B_, T_, observer);
     }
     result.grad_norm = gradient_norm(gradients_.data(), gradients_.size());
-    if (!std::isfinite(result.grad_norm)) {
+    if (!std::isfinite(result.grad_norm))
       stop_parameters(k + 1, "gradient", {tensors_.rbegin(), tensors_.rend()}, gradients_.data());
-    }
     result.lr = learning_rate(options_, int(k));
     const OptimizerOptions optimizer = {result.lr, options_.beta1, options_.beta2, options_.weight_decay,
                                         options_.grad_clip};
