@@ -94,6 +94,13 @@ check "... with the same bits every time" same_run bf16 bf16_again
 half bf16 bf16_resumed
 run "$build/$gpu_bf16/train" --out bf16_resumed --resume
 check "... also where it was resumed" same_run bf16 bf16_resumed
+# Heads of 32 channels, which the tiled attention takes; two tiles of keys.
+for run in "softmax cpu_tiled" "$gpu gpu_tiled" "$gpu_bf16 bf16_tiled"; do
+  train $run 6 --warmup-steps 1 --heads 1 --seq-len 70
+done
+check "tiled attention has the losses of the CPU" near_losses $close cpu_tiled gpu_tiled
+check "... and stays near in bf16" near_losses 0.02 cpu_tiled bf16_tiled
+
 refused "fp32 does not go on with a run in bf16" "bf16|build/softmax-cuda-bf16/train" "$build/$gpu/train" --out bf16 --resume
 
 refused "--tf32 is refused on the CPU" "--tf32|build/softmax-cuda/train" \
