@@ -92,7 +92,7 @@ all: $(call programs_of,$(NORMALIZER))
 .PHONY: all-normalizers
 all-normalizers: $(call programs_of,$(NORMALIZERS))
 
-## make cuda             the programs for an NVIDIA GPU, in build/x-cuda: NORMALIZER and PRECISION as above        1 min
+## make cuda             the programs for an NVIDIA GPU, in build/x-cuda: NORMALIZER and PRECISION as above        2 min
 ##                         CUDA_ARCHITECTURES="80 90": by default the GPU's of this machine, else all that are tested
 .PHONY: cuda
 cuda: $(call programs_of,$(NORMALIZER),-cuda)
@@ -120,7 +120,7 @@ curves: deps
 	@BUILD='$(BUILD)' CORPUS='$(CORPUS)' CURVES='$(CURVES)' PRESET='$(PRESET)' STEPS='$(STEPS)' \
 	  sh train/curves.sh $(COMPARE)
 
-## make test             every test; ends with "N passed, N failed"                                                3 min
+## make test             every test; ends with "N passed, N failed"                                               11 min
 ## make core             the short tests: every kernel and normalizer once, and the command lines                  3 min
 .PHONY: test core
 COMMAND_LINE_NORMALIZERS := softmax ssmax
@@ -137,7 +137,7 @@ test core: deps
 sanitize:
 	@$(MAKE) core SANITIZE=1
 
-## make test-all         make test, and make core with clang++, for portable and baseline x86-64, with sanitizers  22 min
+## make test-all         make test, and make core with clang++, for portable and baseline x86-64, with sanitizers  29 min
 .PHONY: test-all
 EVERYWHERE := test 'core CXX=clang++' 'core PORTABLE=1' $(if $(X86),'core MARCH=x86-64') 'core SANITIZE=1'
 test-all:
