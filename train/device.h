@@ -26,12 +26,9 @@ namespace cuda {
 // Opens the GPU. tf32: see open_device.
 inline DeviceFacts describe_device(const ThreadCount&, bool tf32) {
   const Device& device = open_device(tf32);
-  const auto version = [](int number) {
-    return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
-  };
   return {device.name + " (sm_" + std::to_string(device.major) + std::to_string(device.minor) + "), CUDA " +
-              version(device.runtime) + ", " + format_bytes(free_bytes()) + " of " + format_bytes(device.total_bytes) +
-              " free" + (tf32 ? ", TF32 products" : ""),
+              version_text(device.runtime) + ", " + format_bytes(free_bytes()) + " of " +
+              format_bytes(device.total_bytes) + " free" + (tf32 ? ", TF32 products" : ""),
           device.name, free_bytes()};
 }
 }  // namespace cuda

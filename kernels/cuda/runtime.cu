@@ -16,10 +16,6 @@ constexpr int kLeastMajor = 8;  // bf16 on tensor cores and cp.async came with c
 // Exists so that the device can be asked whether this program holds code for it.
 __global__ void probe_kernel() {}
 
-std::string version_text(int version) {
-  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
-}
-
 std::string mebibytes(size_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
 
 // ---- What can be wrong with a machine -------------------------------------------------------------------------------
@@ -130,6 +126,10 @@ void check(cudaError_t result, const char* call, const char* file, int line) {
 
 void check(cublasStatus_t result, const char* call, const char* file, int line) {
   if (result != CUBLAS_STATUS_SUCCESS) fail(call, file, line, cublasGetStatusString(result));
+}
+
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
 cudaStream_t stream() { return context().stream; }

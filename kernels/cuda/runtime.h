@@ -12,8 +12,11 @@ struct Device {
   int major, minor;  // compute capability
   int multiprocessors;
   size_t total_bytes, free_bytes;  // when it was opened
-  int driver, runtime;             // CUDA versions, 1000 major + 10 minor
+  int driver, runtime;             // CUDA versions, see version_text
 };
+
+// "13.0" of 13000, as CUDA numbers its versions: 1000 major + 10 minor.
+std::string version_text(int version);
 
 // Opens the device (the first that CUDA_VISIBLE_DEVICES leaves visible), its stream and cuBLAS; once per process, later
 // calls return the same. Error, in one sentence each: there is no driver, it is too old for this program, there is no
