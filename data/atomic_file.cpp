@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 
@@ -18,41 +19,36 @@ namespace {
 }  // namespace
 
 void sync_folder(const std::string& folder) {
-  int descriptor = open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  int result = descriptor < 0 ? -1 : fsync(descriptor);
-  int reason = errno;
-  if (descriptor >= 0) close(descriptor);
-  if (result != 0 && reason != EINVAL)  // EINVAL: a file system that needs no sync of folders
-    throw Failure("'" + folder + "' cannot be synced: " + std::strerror(reason));
+  const FileDescriptor opened(open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (opened && sync(opened)) return;
+  if (opened && (errno == EINVAL || errno == ENOTSUP)) return;  // a file system that needs no sync of folders
+  throw Failure("'" + folder + "' cannot be synced: " + std::strerror(errno));
 }
 
 AtomicFile::AtomicFile(const std::string& path)
-    : path_(path), temporary_(path + ".tmp"), file_(std::fopen(temporary_.c_str(), "wb")) {
+    : path_(path),
+      temporary_(path + ".tmp"),
+      file_(open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
   if (!file_) throw Error("'" + path + "' cannot be written: " + std::strerror(errno));
 }
 
 AtomicFile::~AtomicFile() {
-  if (!file_) return;
-  std::fclose(file_);
-  unlink(temporary_.c_str());
+  if (file_) unlink(temporary_.c_str());
 }
 
 void AtomicFile::write(const void* bytes, size_t count) {
-  if (count == 0) return;  // then bytes may be null, which fwrite does not allow
-  if (std::fwrite(bytes, 1, count, file_) != count) fail(path_);
+  if (!write_all(file_, bytes, count)) fail(path_);
 }
 
 void AtomicFile::overwrite_start(const void* bytes, size_t count) {
-  if (std::fseek(file_, 0, SEEK_SET) != 0) fail(path_);
+  if (lseek(file_.number(), 0, SEEK_SET) != 0) fail(path_);
   write(bytes, count);
 }
 
 void AtomicFile::commit() {
-  if (std::fflush(file_) != 0 || fsync(fileno(file_)) != 0) fail(path_);
-  int closed = std::fclose(file_);
-  file_ = nullptr;
-  if (closed != 0 || std::rename(temporary_.c_str(), path_.c_str()) != 0) {
-    int reason = errno;
+  if (!sync(file_)) fail(path_);
+  if (!file_.close() || std::rename(temporary_.c_str(), path_.c_str()) != 0) {
+    const int reason = errno;
     unlink(temporary_.c_str());
     errno = reason;
     fail(path_);

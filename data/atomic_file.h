@@ -3,9 +3,10 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdio>
 #include <string>
 #include <string_view>
+
+#include "data/file_descriptor.h"
 
 class AtomicFile {
  public:
@@ -16,13 +17,13 @@ class AtomicFile {
 
   void write(const void* bytes, size_t count);            // appends; Failure if the disk refuses
   void overwrite_start(const void* bytes, size_t count);  // replaces the first bytes of the file; nothing may follow
-  void commit();                                          // flush, sync, rename, sync the folder
+  void commit();                                          // sync, close, rename, sync the folder
 
   const std::string& path() const { return path_; }
 
  private:
   std::string path_, temporary_;
-  std::FILE* file_ = nullptr;
+  FileDescriptor file_;
 };
 
 // The whole content in one call.

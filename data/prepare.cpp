@@ -30,15 +30,6 @@ const Corpus& find_corpus(const std::string& name) {
   throw bad_value("--corpus", name, list_of(corpus_names()) + (meant.empty() ? "" : "; the nearest is " + meant));
 }
 
-// A text as one word of a shell command, quoted where it has to be.
-std::string shell_word(const std::string& text) {
-  const char* plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./";
-  if (!text.empty() && text.find_first_not_of(plain) == std::string::npos) return text;
-  std::string quoted = "'";
-  for (char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
-  return quoted + "'";
-}
-
 // Runs a shell command; returns its exit code and the last line that it printed.
 int run_command(const std::string& command, std::string* last_line) {
   std::FILE* pipe = popen((command + " 2>&1").c_str(), "r");

@@ -34,6 +34,12 @@ inline const float* to_host(std::vector<float>&, const float* x, size_t) { retur
 // Overwrites x (n), memory of the kernels, with numbers of the host.
 inline void overwrite(float* x, const float* from, size_t n) { std::copy_n(from, n, x); }
 
+// Overwrites `to` (n), memory of the host, with numbers of the kernels, and returns it.
+inline const float* copy_out(float* to, const float* x, size_t n) {
+  parallel_blocks(n, size_t(1) << 18, [&](size_t begin, size_t end) { std::copy(x + begin, x + end, to + begin); });
+  return to;
+}
+
 }  // namespace cpu
 
 namespace cuda {
@@ -90,5 +96,10 @@ inline const float* to_host(std::vector<float>& room, const float* x, size_t n) 
 }
 
 inline void overwrite(float* x, const float* from, size_t n) { copy_to_device(x, from, n * sizeof(float)); }
+
+inline const float* copy_out(float* to, const float* x, size_t n) {
+  copy_to_host(to, x, n * sizeof(float));
+  return to;
+}
 
 }  // namespace cuda

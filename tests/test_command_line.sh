@@ -183,7 +183,7 @@ kill -TERM "$process"
 wait_for has_ended || kill -KILL "$process"
 wait "$process"
 status=$?
-check "a run that is stopped saves what it has" ended 1 "--resume --out 'stopped' goes on"
+check "a run that is stopped saves what it has" ended 1 "which is saved; go on with: $softmax/train --resume --out stopped"
 more=$(($(newest stopped | sed 's/.*step-0*//') + 5))
 run "$softmax/train" --out stopped --resume --steps $more
 train softmax unstopped $more --schedule constant --checkpoint-every 0 --eval-every 0 --attention-every 0

@@ -283,11 +283,14 @@ TEST_CASE("JSON holds every option and is read strictly", "[core][options]") {
   for (const auto& [change, sentence] : cases) CHECK(wrong(change) == sentence);
 }
 
-TEST_CASE("JSON from before there was --tf32 is read, and means without", "[core][options]") {
-  auto json = nlohmann::ordered_json::parse(text(parse({"--text", "t", "--tf32"})));
+TEST_CASE("JSON from before there was an option is read, and means without", "[core][options]") {
+  auto json = nlohmann::ordered_json::parse(text(parse({"--text", "t", "--tf32", "--checkpoint-sync"})));
   CHECK(options_from_json(json, "f").tf32);
+  CHECK(options_from_json(json, "f").checkpoint_sync);
   json.erase("tf32");
+  json.erase("checkpoint-sync");
   CHECK_FALSE(options_from_json(json, "f").tf32);
+  CHECK_FALSE(options_from_json(json, "f").checkpoint_sync);
 }
 
 TEST_CASE("--resume takes every option from the run but the few that may change", "[core][options]") {
@@ -355,9 +358,10 @@ TEST_CASE("--resume takes every option from the run but the few that may change"
     TrainOptions asked = options_from_json(changed, "f");
     asked.given = {name};
     std::string sentence = error_of([&] { merge_resume(saved, asked); });
-    bool flexible = std::set<std::string>{"steps",       "threads",         "log-every",        "eval-every",
-                                          "eval-tokens", "attention-every", "checkpoint-every", "keep"}
-                        .count(name);
+    bool flexible =
+        std::set<std::string>{"steps",           "threads",          "log-every", "eval-every",     "eval-tokens",
+                              "attention-every", "checkpoint-every", "keep",      "checkpoint-sync"}
+            .count(name);
     INFO(name);
     CHECK((sentence == "no error") == flexible);
   }

@@ -279,7 +279,7 @@ std::string write_checkpoint(const std::string& run, const Config& config, const
   const std::string temporary = folder + ".tmp";
   try {
     std::error_code problem;
-    if (fs::create_directories(checkpoints, problem)) sync_folder(run);
+    if (fs::create_directory(checkpoints, problem)) sync_folder(run);  // not the run, if someone has removed it
     if (problem) fail(checkpoints, "made", problem);
     remove_stale(checkpoints);
     if (!fs::create_directory(temporary, problem)) fail(temporary, "made", problem);

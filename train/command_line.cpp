@@ -1,9 +1,13 @@
 #include "train/command_line.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -14,14 +18,32 @@
 
 #include "train/build_info.h"
 
+namespace {
+
+// Where a program is started without standard input, output or error, the first files that it opens would take their
+// numbers, and what it prints would go into them.
+void open_standard_streams() {
+  int number;
+  do number = open("/dev/null", O_RDWR);
+  while (0 <= number && number <= STDERR_FILENO);
+  if (number >= 0) close(number);
+}
+
+}  // namespace
+
 int run_program(const char* name, const std::function<int()>& body) {
   auto complain = [name](const std::string& sentence, int code) {
     std::cout.flush();
     std::cerr << name << ": " << sentence << std::endl;
     return code;
   };
+  open_standard_streams();
+  std::signal(SIGXFSZ, SIG_IGN);  // a file above the system's limit is then a write that fails, not the end
   try {
-    return body();
+    const int code = body();
+    // What is printed may be all that a program makes.
+    if (std::cout.flush() && std::fflush(stdout) == 0 && !std::ferror(stdout)) return code;
+    return complain("standard output could not be written to its end", std::max(code, 1));
   } catch (const HelpRequest& help) {
     std::cout << help.text << std::flush;
     return 0;
@@ -46,6 +68,14 @@ std::string shortest_text(double value) {
     if (std::strtod(text, nullptr) == value) break;
   }
   return text;
+}
+
+std::string shell_word(const std::string& text) {
+  const char* plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./";
+  if (!text.empty() && text.find_first_not_of(plain) == std::string::npos) return text;
+  std::string quoted = "'";
+  for (char c : text) quoted += c == '\'' ? "'\\''" : std::string(1, c);
+  return quoted + "'";
 }
 
 std::string text_of(const std::vector<std::string>& values) {

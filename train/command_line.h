@@ -40,7 +40,7 @@ struct HelpRequest {
 };
 
 // Runs a program's body and returns its exit code: what the body returns, 2 after Error, 1 after Failure and anything
-// else that is thrown, with "name: sentence" on stderr.
+// else that is thrown, with "name: sentence" on stderr; 1 also where standard output could not be written to its end.
 int run_program(const char* name, const std::function<int()>& body);
 
 // ---------------------------------------------------------------------------------------------- values and checks
@@ -55,6 +55,9 @@ inline std::string text_of(bool value) { return value ? "true" : "false"; }
 template <class T>
 requires std::is_integral_v<T> std::string text_of(T value) { return std::to_string(value); }
 std::string text_of(const std::vector<std::string>& values);
+
+// A text as one word of a shell command, quoted where it has to be.
+std::string shell_word(const std::string& text);
 
 // The whole of `text` as a value; false where it is something else or does not fit into the type.
 bool read_value(const std::string& text, std::string& value);

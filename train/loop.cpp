@@ -3,10 +3,13 @@
 #include "train/loop.h"
 
 #include <signal.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -16,11 +19,14 @@
 #include "data/error.h"
 #include "kernels/normalizer/normalizer.h"
 #include "train/build_info.h"
+#include "train/command_line.h"
 #include "train/console.h"
 #include "train/device.h"
 #include "train/memory.h"
 #include "train/memory_plan.h"
 #include "train/metrics.h"
+#include "train/run_lock.h"
+#include "train/saver.h"
 #include "train/start.h"
 #include "train/threads.h"
 #include "train/trainer.h"
@@ -55,7 +61,8 @@ std::string shape_words(const Config& config) {
          (config.tied ? ", tied head" : ", untied head");
 }
 
-void print_banner(const Start& start, const Dataset& data, const DeviceFacts& device, const MemoryPlan& plan) {
+void print_banner(const Start& start, const Dataset& data, const DeviceFacts& device, const MemoryPlan& plan,
+                  bool in_background) {
   const TrainOptions& options = start.options;
   const uint64_t tokens = uint64_t(options.batch_size) * options.seq_len * options.grad_accum;
   print_fact("normalizer",
@@ -71,6 +78,11 @@ void print_banner(const Start& start, const Dataset& data, const DeviceFacts& de
                                with_commas(uint64_t(flops_per_token(start.config, options.seq_len))) +
                                " operations a token");
   print_fact("memory", plan_text(plan));
+  if (options.checkpoint_every > 0 && options.checkpoint_every < options.steps && !in_background)
+    print_fact("checkpoints", options.checkpoint_sync ? "training waits while one is written, as --checkpoint-sync asks"
+                                                      : "training waits while one is written: a copy of " +
+                                                            format_bytes(checkpoint_copy_bytes(start.config)) +
+                                                            " would not fit into the memory that is free");
   print_fact("update", with_commas(tokens) + " tokens (" + std::to_string(options.batch_size) + " rows of " +
                            std::to_string(options.seq_len) +
                            (options.grad_accum > 1 ? ", " + std::to_string(options.grad_accum) + " times" : "") +
@@ -143,25 +155,49 @@ std::string eval_words(const ordered_json& record) {
 
 // --- the run ---------------------------------------------------------------------------------------------------------
 
-// Set by the first Ctrl-C (SIGINT) or SIGTERM; the second one ends the program at once.
-volatile sig_atomic_t interrupted = 0;
+// Set by the first Ctrl-C (SIGINT), SIGTERM or SIGHUP; the second one ends the program at once.
+std::atomic<bool> interrupted = false;
 
-void catch_interrupts() {
-  struct sigaction action {};
-  action.sa_handler = [](int) { interrupted = 1; };
-  action.sa_flags = SA_RESTART | int(SA_RESETHAND);
-  for (int number : {SIGINT, SIGTERM}) {
-    struct sigaction before {};
-    sigaction(number, nullptr, &before);
-    if (before.sa_handler != SIG_IGN) sigaction(number, &action, nullptr);
-  }
+void print_at_once(const char* sentence) {  // what a signal handler may do
+  [[maybe_unused]] auto ignored = write(STDERR_FILENO, sentence, std::strlen(sentence));
 }
 
-// All updates from start.step on, with what is logged in between: step, eval, attention, checkpoint, in this order.
-void train_updates(Trainer<N, P>& trainer, const Start& start, const Dataset& data, Metrics& metrics) {
+void on_interrupt(int number) {
+  if (interrupted.exchange(true)) {
+    signal(number, SIG_DFL);
+    raise(number);
+    return;
+  }
+  if (isatty(STDERR_FILENO))
+    print_at_once("\ntrain: finishing this update, then saving; once more to end at once and lose what is not saved\n");
+}
+
+// Reading a mapped file fails like this, not as a call that returns an error.
+void on_bus_error(int) {
+  print_at_once(
+      "train: a token file became shorter or could not be read while it was in use; checkpoints are intact\n");
+  _exit(1);
+}
+
+void catch_signals() {
+  auto handle = [](int number, void (*handler)(int), int flags) {
+    struct sigaction action {
+    }, before{};
+    action.sa_handler = handler;
+    action.sa_flags = flags;
+    sigaction(number, nullptr, &before);
+    if (before.sa_handler != SIG_IGN) sigaction(number, &action, nullptr);  // as nohup asks
+  };
+  for (int number : {SIGINT, SIGTERM, SIGHUP}) handle(number, on_interrupt, SA_RESTART);
+  handle(SIGBUS, on_bus_error, 0);
+  handle(SIGPIPE, SIG_IGN, 0);  // a reader of the log that goes away does not end the run
+}
+
+// All updates from start.step on, with what is logged in between: step, eval, attention, checkpoint, in this order. After
+// the last one the checkpoint comes before the evaluation, which may take long.
+void train_updates(Trainer<N, P>& trainer, const Start& start, const Dataset& data, Saver& saver, Metrics& metrics) {
   const TrainOptions& options = start.options;
-  const uint64_t steps = options.steps;
-  constexpr uint64_t kWholeSplit = UINT64_MAX;
+  const uint64_t steps = options.steps, whole_split = data.val.size() - 1;
   auto due = [&](int every, uint64_t step) { return every > 0 && step % every == 0; };
 
   Progress progress;
@@ -171,15 +207,23 @@ void train_updates(Trainer<N, P>& trainer, const Start& start, const Dataset& da
     metrics.write(record);
     progress.note(eval_words(record));
   };
+  auto log_checkpoint = [&](const std::optional<Saver::Saved>& saved) {
+    if (saved)
+      metrics.write({{"event", "checkpoint"},
+                     {"step", saved->step},
+                     {"path", fs::path(saved->path).lexically_relative(options.out)},
+                     {"seconds", saved->seconds}});
+  };
   auto checkpoint = [&](uint64_t step) {
-    std::string path = trainer.save(step);
-    metrics.write({{"event", "checkpoint"}, {"step", step}, {"path", fs::path(path).lexically_relative(options.out)}});
+    log_checkpoint(saver.wait());
+    trainer.save(step, saver);
   };
 
   if (start.step == 0 && options.eval_every > 0 && steps > 0) evaluate_and_log(0, options.eval_tokens);
   double seconds = 0;
   for (uint64_t k = start.step; k < steps; k++) {
     const uint64_t step = k + 1;
+    const bool last = step == steps;
     const auto begin = Clock::now();
     auto update = trainer.update(k, due(options.attention_every, step));
     const double dt = seconds_since(begin);
@@ -193,28 +237,27 @@ void train_updates(Trainer<N, P>& trainer, const Start& start, const Dataset& da
                    {"grad_norm", update.grad_norm},
                    {"dt_ms", dt * 1e3},
                    {"tokens_per_s", tokens_per_s}});
-    const bool logged = due(options.log_every, step) || step == 1 || step == steps;
     progress.step({step, steps, update.loss, update.lr, update.grad_norm, dt * 1e3, tokens_per_s,
                    seconds / double(step - start.step) * double(steps - step)},
-                  logged);
-    if (step == steps)
-      evaluate_and_log(step, kWholeSplit);
-    else if (due(options.eval_every, step))
-      evaluate_and_log(step, options.eval_tokens);
+                  due(options.log_every, step) || step == 1 || last);
+    if (!last && due(options.eval_every, step)) evaluate_and_log(step, options.eval_tokens);
     for (const ordered_json& record : update.attention) metrics.write(record);
-    const bool stop = interrupted && step < steps;
-    if (step == steps || due(options.checkpoint_every, step) || stop) checkpoint(step);
+    const bool stop = interrupted && !last;
+    if (last || due(options.checkpoint_every, step) || stop) checkpoint(step);
+    if (last) evaluate_and_log(step, whole_split);
+    log_checkpoint(stop ? saver.wait() : saver.finished());
     if (stop)
-      throw Failure("interrupted after update " + std::to_string(step) + ", which is saved; --resume --out '" +
-                    options.out + "' goes on");
+      throw Failure("interrupted after update " + std::to_string(step) + ", which is saved; go on with: " +
+                    shell_word(options.program) + " --resume --out " + shell_word(options.out));
   }
   if (steps == 0)
     checkpoint(0);
-  else if (start.step == steps)  // a resumed run that asks for no more than it has
-    evaluate_and_log(steps, kWholeSplit);
+  else if (start.step == steps && !Metrics::evaluated(options.out, steps, whole_split))
+    evaluate_and_log(steps, whole_split);  // a resumed run that asks for no more than it has
 
   const double done = double((steps - start.step) * trainer.tokens_per_update());
   const std::string sample = steps > 0 ? trainer.sample() : "";
+  log_checkpoint(saver.wait());
   metrics.write({{"event", "end"},
                  {"step", steps},
                  {"status", "done"},
@@ -222,11 +265,18 @@ void train_updates(Trainer<N, P>& trainer, const Start& start, const Dataset& da
                  {"tokens_per_s", seconds > 0 ? ordered_json(done / seconds) : ordered_json()},
                  {"peak_bytes", peak_memory_bytes()},
                  {"sample", sample}});
+  metrics.sync();
   if (seconds > 0)
     progress.note("\ndone: " + with_commas(uint64_t(done)) + " tokens in " + clock_text(seconds) + ", " +
                   with_commas(uint64_t(done / seconds)) + " tokens/s, peak memory " +
                   format_bytes(peak_memory_bytes()));
-  progress.note("next: build/" + selected_variant() + "/sample --checkpoint " + options.out);
+  progress.note("next: build/" + selected_variant() + "/sample --checkpoint " + shell_word(options.out));
+}
+
+// Whether checkpoints are written while training goes on. With one checkpoint, at the end, there is nothing to go on with.
+bool saves_in_background(const TrainOptions& options, const MemoryPlan& plan, size_t copy_bytes) {
+  const bool fits = copy_bytes + (backend::kOnHost ? plan.total() : 0) <= available_memory_bytes();
+  return fits && !options.checkpoint_sync && options.checkpoint_every > 0 && options.checkpoint_every < options.steps;
 }
 
 }  // namespace
@@ -236,10 +286,17 @@ int run_training(const TrainOptions& asked) {
   if (asked.tf32 && asked.given.count("tf32") && !kHasTf32)
     throw Error("--tf32 is for build/" + variant_name(kSelectedName, "", true) +
                 "/train, which multiplies in fp32 on a GPU; this program is built for " + selected_variant());
+  require_writable(asked.out);
+  NewFolder run_folder(asked.out);
+  std::optional<RunLock> lock;
+  if (!asked.dry_run && (!asked.resume || fs::exists(asked.out))) {
+    make_folder(asked.out);
+    lock.emplace(asked.out);
+  }
+  if (!asked.resume) refuse_used_folder(asked);
   Start start = start_run(asked, kSelectedName, kPrecisionName<P>, !backend::kOnHost);
+  start.options.program = asked.program;
   const TrainOptions& options = start.options;
-  if (!asked.resume) refuse_used_folder(options);
-  require_writable(options.out);
   NewFolder text_data(options.text.empty() ? fs::path() : text_folder(options));
   const Dataset data = open_data(start);
   require_predictable(data.val);
@@ -255,9 +312,11 @@ int run_training(const TrainOptions& asked) {
   // 2. The plan.
   const ThreadCount threads = set_threads(options.threads);
   const DeviceFacts device = backend::describe_device(threads, uses_tf32(options));
-  const MemoryPlan plan =
+  MemoryPlan plan =
       plan_memory<S>(start.config, kRowWords<N>, options.batch_size, options.seq_len, true, threads.threads);
-  print_banner(start, data, device, plan);
+  const bool in_background = saves_in_background(options, plan, checkpoint_copy_bytes(start.config));
+  if (in_background || !backend::kOnHost) plan.checkpoint = checkpoint_copy_bytes(start.config);
+  print_banner(start, data, device, plan, in_background);
   require_memory<S>(start.config, kRowWords<N>, options.batch_size, options.seq_len, true, threads.threads,
                     device.free_bytes);
   if (start.resumed && start.step == steps && Metrics::ended(options.out, start.step)) {
@@ -275,7 +334,7 @@ int run_training(const TrainOptions& asked) {
   for (const std::string& line : trainer.load(start)) print_fact("note", line);
 
   // 3. The run folder.
-  make_folder(options.out);
+  run_folder.keep();
   text_data.keep();
   Metrics::truncate(options.out, start.resumed ? std::optional(start.step) : std::nullopt);
   write_options_ini((fs::path(options.out) / "options.ini").string(), options);
@@ -284,9 +343,10 @@ int run_training(const TrainOptions& asked) {
                                 : resume_record(start, device, threads));
 
   // 4. Training.
-  catch_interrupts();
+  catch_signals();
+  Saver saver(options.out, start.config, parameter_floats(start.config), in_background, metrics);
   try {
-    train_updates(trainer, start, data, metrics);
+    train_updates(trainer, start, data, saver, metrics);
   } catch (const Failure&) {
     if (trainer.nonfinite()) metrics.write(*trainer.nonfinite());
     throw;

@@ -52,17 +52,27 @@ MemoryPlan plan_memory(const Config& config, int row_words, size_t B, size_t T, 
   return plan;
 }
 
+size_t MemoryPlan::total() const {
+  return parameters + gradients + optimizer + activations + workspace + (backend::kOnHost ? checkpoint : 0);
+}
+
+size_t checkpoint_copy_bytes(const Config& config) { return 3 * parameter_floats(config) * sizeof(float); }
+
 nlohmann::ordered_json plan_to_json(const MemoryPlan& plan) {
-  return {{"parameters", plan.parameters},   {"gradients", plan.gradients}, {"optimizer", plan.optimizer},
-          {"activations", plan.activations}, {"workspace", plan.workspace}, {"total", plan.total()}};
+  return {{"parameters", plan.parameters}, {"gradients", plan.gradients},
+          {"optimizer", plan.optimizer},   {"activations", plan.activations},
+          {"workspace", plan.workspace},   {"checkpoint", plan.checkpoint},
+          {"total", plan.total()}};
 }
 
 std::string plan_text(const MemoryPlan& plan) {
   std::string text = format_bytes(plan.total()) + " = " + format_bytes(plan.parameters) + " parameters";
   if (plan.gradients) text += " + " + format_bytes(plan.gradients) + " gradients";
   if (plan.optimizer) text += " + " + format_bytes(plan.optimizer) + " optimizer";
-  return text + " + " + format_bytes(plan.activations) + " activations + " + format_bytes(plan.workspace) +
-         " workspace";
+  text += " + " + format_bytes(plan.activations) + " activations + " + format_bytes(plan.workspace) + " workspace";
+  if (plan.checkpoint)
+    text += (backend::kOnHost ? " + " : "; on the host ") + format_bytes(plan.checkpoint) + " copy for checkpoints";
+  return text;
 }
 
 template <class S>

@@ -18,9 +18,13 @@ struct MemoryPlan {
   size_t parameters = 0, gradients = 0, optimizer = 0;  // parameters: in either precision; optimizer: AdamW's moments
   size_t activations = 0;                               // what the forward saves, and the gradients between layers
   size_t workspace = 0;                                 // scratch memory of all threads
+  size_t checkpoint = 0;  // always of the host: the copy from which a checkpoint is written while training goes on
 
-  size_t total() const { return parameters + gradients + optimizer + activations + workspace; }
+  size_t total() const;  // on the backend
 };
+
+// Parameters and moments, copied to be written: 12 bytes for each parameter.
+size_t checkpoint_copy_bytes(const Config& config);
 
 // For B x T tokens at once, on the program's backend, with activations and matrices stored in S. row_words: kRowWords<N>.
 // Without training there are no gradients, no moments.

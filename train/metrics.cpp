@@ -1,27 +1,51 @@
 #include "train/metrics.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "data/atomic_file.h"
 #include "data/error.h"
 
 using nlohmann::ordered_json;
 
 std::string metrics_path(const std::string& run) { return (std::filesystem::path(run) / "metrics.jsonl").string(); }
 
-Metrics::Metrics(const std::string& run) : path_(metrics_path(run)), file_(std::fopen(path_.c_str(), "a")) {
-  if (!file_) throw Failure("'" + path_ + "' cannot be written: " + std::strerror(errno));
+Metrics::Metrics(const std::string& run)
+    : path_(metrics_path(run)), file_(open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666)) {
+  if (!file_) fail();
+  sync_folder(run);
 }
 
 void Metrics::write(const ordered_json& record) {
-  std::string line = record.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
-  bool written = std::fwrite(line.data(), 1, line.size(), file_.get()) == line.size();
-  if (!written || std::fflush(file_.get()) != 0)
-    throw Failure("'" + path_ + "' cannot be written: " + std::strerror(errno));
+  const std::string line = record.dump(-1, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  struct stat before {};
+  if (fstat(file_.number(), &before) != 0) fail();
+  if (before.st_nlink == 0) throw Failure("'" + path_ + "' has been removed, or its folder has");
+  if (write_all(file_, line.data(), line.size())) return;
+  const int reason = errno;
+  [[maybe_unused]] int cut = ftruncate(file_.number(), before.st_size);  // the disk may have taken half of the line
+  errno = reason;
+  fail();
 }
+
+void Metrics::sync() const {
+  if (!::sync(file_)) fail();
+}
+
+bool Metrics::empty() const {
+  struct stat status {};
+  if (fstat(file_.number(), &status) != 0) fail();
+  return status.st_size == 0;
+}
+
+void Metrics::fail() const { throw Failure("'" + path_ + "' cannot be written: " + std::strerror(errno)); }
 
 namespace {
 
@@ -54,8 +78,10 @@ void Metrics::truncate(const std::string& run, std::optional<uint64_t> step) {
   const std::string path = metrics_path(run);
   if (!std::filesystem::exists(path)) return;
   uint64_t keep = 0;
+  bool later = !step;
   for_each_record(path, [&](const ordered_json& record, uint64_t end) {
-    if (step && step_of(record) <= *step) keep = end;
+    later = later || step_of(record) > *step;
+    if (!later) keep = end;
   });
   std::error_code error;
   std::filesystem::resize_file(path, keep, error);
@@ -70,6 +96,15 @@ bool Metrics::ended(const std::string& run, uint64_t step) {
   return ended;
 }
 
+bool Metrics::evaluated(const std::string& run, uint64_t step, uint64_t tokens) {
+  bool evaluated = false;
+  for_each_record(metrics_path(run), [&](const ordered_json& record, uint64_t) {
+    evaluated = evaluated || (text_of(record, "event") == "eval" && step_of(record) == step &&
+                              record.contains("tokens") && record["tokens"] == tokens);
+  });
+  return evaluated;
+}
+
 std::string Metrics::program(const std::string& run, const char* key) {
   std::string text;
   for_each_record(metrics_path(run), [&](const ordered_json& record, uint64_t) {
@@ -78,5 +113,3 @@ std::string Metrics::program(const std::string& run, const char* key) {
   });
   return text;
 }
-
-bool Metrics::empty() const { return std::filesystem::file_size(path_) == 0; }

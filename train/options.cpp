@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <utility>
 #include <vector>
 
+#include "data/atomic_file.h"
 #include "train/command_line.h"
 #include "train/threads.h"
 
@@ -101,6 +101,10 @@ void for_each_option(Options& o, const Visit& visit) {
         o.checkpoint_every, non_negative<int>());
   visit(group, About{"keep", "newest checkpoints that stay on disk, 0 for all", Use::kFlexible}, o.keep,
         non_negative<int>());
+  visit(group,
+        About{"checkpoint-sync", "training waits until a checkpoint is written, and needs no memory for a copy of it",
+              Use::kFlexible, nullptr, true},
+        o.checkpoint_sync, anything<bool>());
   visit(group, About{"log-every", "updates between lines of the log", Use::kFlexible}, o.log_every, positive<int>());
   visit(group, About{"attention-every", "updates between attention records, 0 for none", Use::kFlexible},
         o.attention_every, non_negative<int>());
@@ -213,6 +217,7 @@ std::string shown(const nlohmann::ordered_json& value) {
 
 TrainOptions parse_train_options(int argc, const char* const* argv, const std::string& variant) {
   TrainOptions options;
+  if (argc > 0) options.program = argv[0];
   CommandLine line("train", "Trains a GPT whose attention normalizer is " + variant + ".");
   for_each_option(options, [&](const char* group, const About& about, auto& field, const auto& allowed) {
     CommandLine::Option& option = line.add(about.name, field, about.help, allowed).group(group);
@@ -272,21 +277,24 @@ TrainOptions options_from_json(const nlohmann::ordered_json& json, const std::st
 }
 
 void write_options_ini(const std::string& path, const TrainOptions& options) {
-  std::ofstream file(path);
-  file << "# The options of this run. 'train --config THIS_FILE --out NEW' repeats it.\n";
+  std::string text = "# The options of this run. 'train --config THIS_FILE --out NEW' repeats it.\n";
   const char* last_group = nullptr;
   for_each_option(options, [&](const char* group, const About& about, const auto& field, const auto&) {
     if (about.use == Use::kCall) return;
-    if (group != last_group) file << "\n# " << group << "\n";
+    if (group != last_group) text += std::string("\n# ") + group + "\n";
     last_group = group;
+    const std::string line = std::string(about.name) + " = ";
     if constexpr (std::is_same_v<decltype(field), const std::string&>) {
-      if (!field.empty()) file << about.name << " = " << config_text(field) << "\n";
+      if (!field.empty()) text += line + config_text(field) + "\n";
     } else {
-      file << about.name << " = " << text_of(field) << "\n";
+      text += line + text_of(field) + "\n";
     }
   });
-  file.close();
-  if (!file) throw Failure(path + " cannot be written");
+  try {
+    write_file_atomically(path, text);
+  } catch (const Error& error) {  // that it cannot even be made: here it is not the user who did something wrong
+    throw Failure(error.what());
+  }
 }
 
 TrainOptions merge_resume(const TrainOptions& saved, const TrainOptions& asked) {

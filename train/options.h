@@ -50,13 +50,15 @@ struct TrainOptions {
   std::string out;       // runs/<preset>-<variant>-s<seed> unless given
   int eval_every = 100;  // 0: only at the end
   int64_t eval_tokens = 65536;
-  int checkpoint_every = 100;  // 0: only at the end
-  int keep = 2;                // newest checkpoints that stay on disk; 0: all
+  int checkpoint_every = 100;    // 0: only at the end
+  int keep = 2;                  // newest checkpoints that stay on disk; 0: all
+  bool checkpoint_sync = false;  // true: training waits while a checkpoint is written
   int log_every = 10;
   int attention_every = 100;  // 0: never
   int threads = 0;            // 0: set_threads() of train/threads.h chooses
 
   // What this call asks for; not saved with the run
+  std::string program = "train";  // the first word of the command line, for commands in messages
   bool resume = false;
   bool dry_run = false;
 
@@ -76,10 +78,11 @@ TrainOptions options_from_json(const nlohmann::ordered_json& json, const std::st
 // Writes the options so that `train --config path --out NEW` repeats the run. Failure where the disk refuses.
 void write_options_ini(const std::string& path, const TrainOptions& options);
 
-// The options of a resumed run: those of the run, `saved`, except what asked.given names among steps, threads, keep and
-// the *-every and eval-tokens options. Error where asked.given contradicts the run in anything else. `out` is the
-// asked one: the run may have moved. So may its data: another path is taken where the saved one leads to the same place
-// or nowhere, as for a relative path from another folder; the hashes in trainer_state.json tell whether it is the same.
+// The options of a resumed run: those of the run, `saved`, except what asked.given names among steps, threads, keep,
+// checkpoint-sync and the *-every and eval-tokens options. Error where asked.given contradicts the run in anything else.
+// `out` is the asked one: the run may have moved. So may its data: another path is taken where the saved one leads to the
+// same place or nowhere, as for a relative path from another folder; the hashes in trainer_state.json tell whether it is
+// the same.
 TrainOptions merge_resume(const TrainOptions& saved, const TrainOptions& asked);
 
 // For --init-from and --continue-from: sets the model's shape to that of `checkpoint`, read from `path`. Error where an

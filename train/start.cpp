@@ -43,7 +43,9 @@ Start start_new(const TrainOptions& asked) {
   const std::string& from = goes_on ? asked.continue_from : asked.init_from;
   if (from.empty()) return start;
   FoundCheckpoint found = find_checkpoint(from, goes_on ? CheckpointUse::kTraining : CheckpointUse::kWeights);
-  start.log = found.warnings;
+  if (!found.warnings.empty())
+    throw Error(std::string(goes_on ? "--continue-from '" : "--init-from '") + from + "': the newest checkpoint is " +
+                "damaged, so name the one to start from, such as '" + found.path + "'; " + found.warnings.front());
   start.config = load_config(found.path);
   start.checkpoint = found.path;
   start.with_optimizer = goes_on;

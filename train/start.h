@@ -41,8 +41,8 @@ void refuse_used_folder(const TrainOptions& options);
 void require_writable(const std::string& folder);
 void make_folder(const std::string& folder);
 
-// Removes a folder, and those above it that were made for it, unless the run begins: --text writes tokens into the run
-// folder before it is known whether the model fits them.
+// Removes a folder, and those above it that were made for it, unless the run begins: it is locked, and --text writes
+// tokens into it, before it is known whether the model fits.
 class NewFolder {
  public:
   explicit NewFolder(const std::filesystem::path& folder);

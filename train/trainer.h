@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "data/dataset.h"
@@ -20,11 +21,11 @@
 #include "model/weights.h"
 #include "train/attention_record.h"
 #include "train/checkpoint.h"
-#include "train/checkpoint_json.h"
 #include "train/evaluation.h"
 #include "train/generate.h"
 #include "train/memory_plan.h"
 #include "train/optimizer.h"
+#include "train/saver.h"
 #include "train/schedule.h"
 #include "train/start.h"
 
@@ -127,8 +128,8 @@ class Trainer {
     return decode(tokens);
   }
 
-  // Writes a checkpoint; Failure instead where a parameter is not finite, so that the last good one stays.
-  std::string save(uint64_t step) {
+  // Starts a checkpoint; Failure instead where a parameter is not finite, so that the last good one stays.
+  void save(uint64_t step, Saver& saver) {
     for (const float* block : {weights_.master(), m_.data(), v_.data()})
       if (backend::first_nonfinite(block, weights_.size()) < weights_.size())
         stop_parameters(step, block == weights_.master() ? "updated model" : "state of AdamW", tensors_, block);
@@ -139,10 +140,7 @@ class Trainer {
     state.data_seed = options_.data_seed;
     state.data_sha256 = data_.sha256;
     state.options = options_to_json(options_);
-    std::vector<float> parameter_room, m_room, v_room;
-    return write_checkpoint(options_.out, config_, backend::to_host(parameter_room, weights_.master(), weights_.size()),
-                            backend::to_host(m_room, m_.data(), m_.size()),
-                            backend::to_host(v_room, v_.data(), v_.size()), state, options_.keep);
+    saver.save(weights_.master(), m_.data(), v_.data(), std::move(state), options_.keep);
   }
 
   uint64_t tokens_per_update() const { return uint64_t(B_) * T_ * options_.grad_accum; }
