@@ -1,4 +1,4 @@
-// The sentence of the Error that something throws, to be searched for the names and values that it must contain.
+// The sentence of the Error, or of another kind of exception, that something throws, to be searched for the names and values that it must contain.
 #pragma once
 
 #include <string>
@@ -6,12 +6,12 @@
 
 #include "data/error.h"
 
-// "" if `body` throws no Error; anything else that it throws passes through and fails the test.
-template <class Body>
+// "" if `body` throws nothing; anything else that it throws passes through and fails the test.
+template <class Kind = Error, class Body>
 std::string error_text(Body&& body) {
   try {
     std::forward<Body>(body)();
-  } catch (const Error& error) {
+  } catch (const Kind& error) {
     return error.what();
   }
   return "";
