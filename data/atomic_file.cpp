@@ -33,7 +33,7 @@ AtomicFile::AtomicFile(const std::string& path)
 }
 
 AtomicFile::~AtomicFile() {
-  if (file_) unlink(temporary_.c_str());
+  if (!committed_) unlink(temporary_.c_str());
 }
 
 void AtomicFile::write(const void* bytes, size_t count) {
@@ -45,14 +45,14 @@ void AtomicFile::overwrite_start(const void* bytes, size_t count) {
   write(bytes, count);
 }
 
+void AtomicFile::complete() {
+  if (file_ && !(sync(file_) && file_.close())) fail(path_);
+}
+
 void AtomicFile::commit() {
-  if (!sync(file_)) fail(path_);
-  if (!file_.close() || std::rename(temporary_.c_str(), path_.c_str()) != 0) {
-    const int reason = errno;
-    unlink(temporary_.c_str());
-    errno = reason;
-    fail(path_);
-  }
+  complete();
+  if (std::rename(temporary_.c_str(), path_.c_str()) != 0) fail(path_);
+  committed_ = true;
   sync_folder(std::filesystem::path(path_).parent_path().string());
 }
 

@@ -17,13 +17,16 @@ class AtomicFile {
 
   void write(const void* bytes, size_t count);            // appends; Failure if the disk refuses
   void overwrite_start(const void* bytes, size_t count);  // replaces the first bytes of the file; nothing may follow
-  void commit();                                          // sync, close, rename, sync the folder
+  void complete();                                        // sync and close: all of it is on the disk, as temporary()
+  void commit();                                          // complete, rename, sync the folder
 
   const std::string& path() const { return path_; }
+  const std::string& temporary() const { return temporary_; }
 
  private:
   std::string path_, temporary_;
   FileDescriptor file_;
+  bool committed_ = false;
 };
 
 // The whole content in one call.

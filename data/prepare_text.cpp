@@ -17,7 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kFileNames[] = {"train.bin", "val.bin", "test.bin"};  // by Split
+constexpr const char* kSplitNames[] = {"train", "val", "test"};  // by Split
+constexpr const char* kFileNames[] = {"train.bin", "val.bin", "test.bin"};
 constexpr size_t kReadBytes = 1 << 16;
 
 // Several files as one text, read and hashed piece by piece.
@@ -103,10 +104,11 @@ void check_replaceable(const std::string& out_dir, const std::string& source_nam
   }
 }
 
-// Sends the blocks of a text to their splits. Returns the tokens of each.
-std::vector<uint64_t> write_tokens(const PrepareSource& source, const std::string& out_dir, const Text& text,
-                                   uint64_t block_bytes) {
-  std::vector<std::unique_ptr<TokenWriter>> writers;
+using Writers = std::vector<std::unique_ptr<TokenWriter>>;  // of kFileNames
+
+// Sends the blocks of a text to their splits.
+Writers write_tokens(const PrepareSource& source, const std::string& out_dir, const Text& text, uint64_t block_bytes) {
+  Writers writers;
   for (const char* name : kFileNames)
     writers.push_back(std::make_unique<TokenWriter>(out_dir + "/" + name, kByteVocabSize));
   TextReader reader(source.files);
@@ -116,9 +118,7 @@ std::vector<uint64_t> write_tokens(const PrepareSource& source, const std::strin
     writers[int(split_of_block(read / block_bytes))]->add(tokens.data(), tokens.size());
   }
   if (reader.hash() != text.sha256) throw Failure("the input changed while it was being read; nothing was written");
-  std::vector<uint64_t> counts;
-  for (auto& writer : writers) counts.push_back(writer->finish());
-  return counts;
+  return writers;
 }
 
 PrepareResult result_of(TokensJson json, bool already) {
@@ -166,10 +166,14 @@ PrepareResult prepare(const PrepareSource& source, const std::string& out_dir) {
   json.source_sha256 = text.sha256;
   if (!source.expected_sha256.empty()) json.expected = text.sha256 == source.expected_sha256;
   json.block_bytes = block_bytes_for(text.bytes);
-  auto counts = write_tokens(source, out_dir, text, json.block_bytes);
-  json.bytes = {{"train", counts[0]}, {"val", counts[1]}, {"test", counts[2]}};
-  for (const char* name : kFileNames) json.sha256[name] = sha256_file(out_dir + "/" + name);
+  Writers writers = write_tokens(source, out_dir, text, json.block_bytes);
+  for (size_t i = 0; i < writers.size(); i++) {
+    json.bytes[kSplitNames[i]] = writers[i]->complete();
+    json.sha256[kFileNames[i]] = sha256_file(writers[i]->temporary());
+  }
+  // First what says how the files must be: whatever ends this early, no half of them is taken for a whole.
   write_tokens_json(out_dir, json);
+  for (auto& writer : writers) writer->finish();
   PrepareResult result = result_of(json, false);
   result.replaced = replaced;
   return result;

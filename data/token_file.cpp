@@ -170,11 +170,19 @@ void TokenWriter::add(const int32_t* tokens, size_t count) {
   count_ += count;
 }
 
-uint64_t TokenWriter::finish() {
+uint64_t TokenWriter::complete() {
   if (count_ == 0) throw Error("'" + file_.path() + "' would hold no token; a token file needs at least one");
+  if (complete_) return count_;
   const Format& format = kFormats[token_bytes_ == 2 ? 0 : 1];
   int32_t header[3] = {format.magic, format.version, int32_t(count_)};
   file_.overwrite_start(header, sizeof header);
+  file_.complete();
+  complete_ = true;
+  return count_;
+}
+
+uint64_t TokenWriter::finish() {
+  complete();
   file_.commit();
   return count_;
 }

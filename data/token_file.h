@@ -65,17 +65,20 @@ class TokenStream {
 };
 
 // Writes a token file piece by piece: uint16 for vocabularies up to 65536, uint32 beyond. The file appears under its
-// name when finish() returns.
+// name when finish() returns; complete() is everything before that.
 class TokenWriter {
  public:
   TokenWriter(const std::string& path, int vocab_size);
   void add(const int32_t* tokens, size_t count);  // Error for a token outside the vocabulary or a file grown too long
-  uint64_t finish();                              // returns the number of tokens; Error if there are none
+  uint64_t complete();                            // returns the number of tokens; Error if there are none
+  uint64_t finish();                              // the same
+  const std::string& temporary() const { return file_.temporary(); }  // what complete() leaves
 
  private:
   AtomicFile file_;
   int vocab_size_;
   int token_bytes_;
   uint64_t count_ = 0;
+  bool complete_ = false;
   std::vector<unsigned char> packed_;
 };

@@ -163,7 +163,9 @@ TEST_CASE("a writer appends pieces and writes nothing that is wrong", "[core][da
   {
     TokenWriter writer(dir / "tokens.bin", 300);
     for (int32_t token : count_up(0, 300)) writer.add(&token, 1);
+    CHECK(writer.complete() == 300);
     CHECK_FALSE(fs::exists(dir / "tokens.bin"));
+    CHECK(read_all(TokenStream({writer.temporary()}, 300)) == count_up(0, 300));
     CHECK(writer.finish() == 300);
   }
   CHECK(read_all(TokenStream({dir / "tokens.bin"}, 300)) == count_up(0, 300));

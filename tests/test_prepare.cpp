@@ -184,6 +184,34 @@ TEST_CASE("only prepare's own output of the same source is replaced", "[core][pr
   }
 }
 
+TEST_CASE("a prepare that was killed leaves nothing that passes for whole, and can be repeated", "[core][prepare]") {
+  TempDir dir;
+  write_file(dir / "text", some_text(3000));
+  prepare({{dir / "text"}, "it", ""}, dir / "old");
+  write_file(dir / "text", some_text(4000));
+  const PrepareSource source{{dir / "text"}, "it", ""};
+  prepare(source, dir / "whole");
+  // tokens.json comes first, then one file after the other takes its name.
+  for (const char* last : {"tokens.json", "train.bin", "val.bin"})
+    for (bool replaces : {false, true}) {
+      INFO("killed after " << last << (replaces ? ", over an older text" : ""));
+      fs::remove_all(dir / "out");
+      fs::create_directory(dir / "out");
+      if (replaces) fs::copy(dir / "old", dir / "out");
+      for (const char* name : {"tokens.json", "train.bin", "val.bin"}) {
+        fs::copy(dir / (std::string("whole/") + name), dir / (std::string("out/") + name),
+                 fs::copy_options::overwrite_existing);
+        if (std::string(name) == last) break;
+      }
+      const bool has_all_but_test = std::string(last) == "val.bin" && !replaces;
+      CHECK(error_text([&] { load_dataset(dir / "out", 0).split("test"); }) != "");
+      if (!has_all_but_test) CHECK(error_text([&] { load_dataset(dir / "out", 0); }) != "");
+      CHECK_FALSE(prepare(source, dir / "out").already);
+      CHECK(read_file(dir / "out/test.bin") == read_file(dir / "whole/test.bin"));
+      CHECK(load_dataset(dir / "out", 0).sha256 == load_dataset(dir / "whole", 0).sha256);
+    }
+}
+
 TEST_CASE("another text than the expected one is remembered", "[core][prepare]") {
   TempDir dir;
   std::string text = some_text(1000);
