@@ -189,6 +189,20 @@ run "$softmax/train" --out stopped --resume --steps $more
 train softmax unstopped $more --schedule constant --checkpoint-every 0 --eval-every 0 --attention-every 0
 check "... and goes on to the same bits" same_steps stopped unstopped
 
+mkdir shrinking && cp data/*.bin data/tokens.json shrinking
+"$softmax/train" --preset tiny --data shrinking --out starved --steps 1000000 --checkpoint-every 100 --eval-every 0 \
+  --attention-every 0 > "$temp/out" 2> "$temp/err" &
+process=$! command="train, whose token file is emptied"
+has_saved() { grep -qs '"event":"checkpoint"' starved/metrics.jsonl; }
+wait_for has_saved
+: > shrinking/train.bin
+wait_for has_ended || kill -KILL "$process"
+wait "$process"
+status=$?
+check "a token file that becomes shorter ends the run with a sentence" ended 1 "a token file became shorter"
+run "$softmax/train" --out starved --resume
+check "... and is not trained on" ended 2 "shrinking/train.bin' is empty"
+
 # Sums in another order: 20 updates amplify the rounding of fp32, 6e-8, some hundredfold at most.
 train softmax small-batches 20 --batch-size 2 --grad-accum 2
 close_losses() {

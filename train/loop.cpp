@@ -2,14 +2,9 @@
 // through it; Trainer (train/trainer.h) holds the run's memory and does one update at a time.
 #include "train/loop.h"
 
-#include <signal.h>
-#include <unistd.h>
-
-#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -27,6 +22,7 @@
 #include "train/metrics.h"
 #include "train/run_lock.h"
 #include "train/saver.h"
+#include "train/signals.h"
 #include "train/start.h"
 #include "train/threads.h"
 #include "train/trainer.h"
@@ -155,44 +151,6 @@ std::string eval_words(const ordered_json& record) {
 
 // --- the run ---------------------------------------------------------------------------------------------------------
 
-// Set by the first Ctrl-C (SIGINT), SIGTERM or SIGHUP; the second one ends the program at once.
-std::atomic<bool> interrupted = false;
-
-void print_at_once(const char* sentence) {  // what a signal handler may do
-  [[maybe_unused]] auto ignored = write(STDERR_FILENO, sentence, std::strlen(sentence));
-}
-
-void on_interrupt(int number) {
-  if (interrupted.exchange(true)) {
-    signal(number, SIG_DFL);
-    raise(number);
-    return;
-  }
-  if (isatty(STDERR_FILENO))
-    print_at_once("\ntrain: finishing this update, then saving; once more to end at once and lose what is not saved\n");
-}
-
-// Reading a mapped file fails like this, not as a call that returns an error.
-void on_bus_error(int) {
-  print_at_once(
-      "train: a token file became shorter or could not be read while it was in use; checkpoints are intact\n");
-  _exit(1);
-}
-
-void catch_signals() {
-  auto handle = [](int number, void (*handler)(int), int flags) {
-    struct sigaction action {
-    }, before{};
-    action.sa_handler = handler;
-    action.sa_flags = flags;
-    sigaction(number, nullptr, &before);
-    if (before.sa_handler != SIG_IGN) sigaction(number, &action, nullptr);  // as nohup asks
-  };
-  for (int number : {SIGINT, SIGTERM, SIGHUP}) handle(number, on_interrupt, SA_RESTART);
-  handle(SIGBUS, on_bus_error, 0);
-  handle(SIGPIPE, SIG_IGN, 0);  // a reader of the log that goes away does not end the run
-}
-
 // All updates from start.step on, with what is logged in between: step, eval, attention, checkpoint, in this order. After
 // the last one the checkpoint comes before the evaluation, which may take long.
 void train_updates(Trainer<N, P>& trainer, const Start& start, const Dataset& data, Saver& saver, Metrics& metrics) {
@@ -242,7 +200,7 @@ void train_updates(Trainer<N, P>& trainer, const Start& start, const Dataset& da
                   due(options.log_every, step) || step == 1 || last);
     if (!last && due(options.eval_every, step)) evaluate_and_log(step, options.eval_tokens);
     for (const ordered_json& record : update.attention) metrics.write(record);
-    const bool stop = interrupted && !last;
+    const bool stop = interrupted() && !last;
     if (last || due(options.checkpoint_every, step) || stop) checkpoint(step);
     if (last) evaluate_and_log(step, whole_split);
     log_checkpoint(stop ? saver.wait() : saver.finished());
