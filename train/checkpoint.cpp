@@ -297,6 +297,13 @@ std::string write_checkpoint(const std::string& run, const Config& config, const
   return folder;
 }
 
+void tidy_checkpoints(const std::string& run, uint64_t step, int keep) {
+  const std::string checkpoints = checkpoints_of(run);
+  if (!is_folder(checkpoints)) return;
+  remove_stale(checkpoints);
+  if (keep > 0) remove_old(checkpoints, step, keep);
+}
+
 // --- finding ---------------------------------------------------------------------------------------------------------
 
 void verify_checkpoint(const std::string& folder, CheckpointUse use) {

@@ -24,6 +24,10 @@ struct TrainerState;  // train/checkpoint_json.h
 std::string write_checkpoint(const std::string& run, const Config& config, const float* parameters, const float* m,
                              const float* v, const TrainerState& state, int keep);
 
+// What an earlier process left that was killed, or that failed, before it had cleaned up behind its newest checkpoint:
+// removes folders *.tmp and, where keep > 0, all but the `keep` newest checkpoints up to `step`. Failure if the disk refuses.
+void tidy_checkpoints(const std::string& run, uint64_t step, int keep);
+
 // --- finding ---------------------------------------------------------------------------------------------------------
 
 enum class CheckpointUse {

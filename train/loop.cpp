@@ -294,6 +294,7 @@ int run_training(const TrainOptions& asked) {
   // 3. The run folder.
   run_folder.keep();
   text_data.keep();
+  if (start.resumed) tidy_checkpoints(options.out, start.step, options.keep);
   Metrics::truncate(options.out, start.resumed ? std::optional(start.step) : std::nullopt);
   write_options_ini((fs::path(options.out) / "options.ini").string(), options);
   Metrics metrics(options.out);

@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "data/atomic_file.h"
 #include "data/error.h"
 #include "data/prepare.h"
 #include "data/tokenizer.h"
@@ -151,9 +152,17 @@ void require_writable(const std::string& folder) {
 }
 
 void make_folder(const std::string& folder) {
-  std::error_code error;
+  std::error_code error, ignored;
+  std::vector<fs::path> made;
+  for (fs::path path = fs::absolute(folder); !fs::exists(path, ignored) && path.has_relative_path();
+       path = path.parent_path())
+    made.push_back(path);
   fs::create_directories(folder, error);
   if (error) throw Error("--out '" + folder + "' cannot be made: " + error.message());
+  for (const fs::path& path : made) try {
+      sync_folder(path.parent_path().string());
+    } catch (const Failure&) {  // a folder may be closed to us for reading; then the system syncs it when it likes
+    }
 }
 
 NewFolder::NewFolder(const fs::path& folder) {
