@@ -272,6 +272,12 @@ mv data data1 && mv data2 data
 refused "... also where the same folder holds other tokens" "--data 'data' has changed since the run started" \
   "$softmax/train" --out other-data --resume --steps 30
 rm -r data && mv data1 data
+sed 's/"tokenizer": "bytes"/"tokenizer": "words"/' data/tokens.json > tokens.json && cp -r data other-tokens &&
+  mv tokens.json other-tokens
+cp -r base other-tokenizer && mv data data1 && mv other-tokens data
+refused "... or says that they are made in another way" "its tokenizer is 'words' and was 'bytes'" \
+  "$softmax/train" --out other-tokenizer --resume --steps 30
+rm -r data && mv data1 data
 for program in evaluate sample; do
   option=$([ $program = sample ] || echo --data=data)
   refused "$program refuses another normalizer" "trained with softmax|built for ssmax|build/softmax/$program" \

@@ -237,6 +237,18 @@ bool saves_in_background(const TrainOptions& options, const MemoryPlan& plan, si
   return fits && !options.checkpoint_sync && options.checkpoint_every > 0 && options.checkpoint_every < options.steps;
 }
 
+// A resumed run reads what it has read before.
+void require_same_data(const Start& start, const Dataset& data) {
+  const std::string remedy = "; restore it, or start a new run with --continue-from";
+  if (start.data_sha256 != data.sha256)
+    throw Error("--data '" + data.directory + "' has changed since the run started (other SHA-256 than in '" +
+                start.checkpoint + "')" + remedy);
+  const std::string tokenizer = Metrics::tokenizer(start.options.out);
+  if (!tokenizer.empty() && tokenizer != data.tokenizer)
+    throw Error("--data '" + data.directory + "' has changed since the run started: its tokenizer is '" +
+                data.tokenizer + "' and was '" + tokenizer + "'" + remedy);
+}
+
 }  // namespace
 
 int run_training(const TrainOptions& asked) {
@@ -259,9 +271,7 @@ int run_training(const TrainOptions& asked) {
   const Dataset data = open_data(start);
   require_predictable(data.val);
   complete_config(start, data.vocab_size, kSelectedName, N::params);
-  if (start.resumed && start.data_sha256 != data.sha256)
-    throw Error("--data '" + data.directory + "' has changed since the run started (other SHA-256 than in '" +
-                start.checkpoint + "'); restore it, or start a new run with --continue-from");
+  if (start.resumed) require_same_data(start, data);
   const uint64_t steps = options.steps;
   if (start.step > steps || (start.step == steps && steps > 0 && !start.resumed))
     throw Error("--steps is " + std::to_string(steps) + ", but the checkpoint has done " + std::to_string(start.step) +

@@ -28,6 +28,9 @@ class Metrics {
   // there is none.
   static std::string program(const std::string& run, const char* key);
 
+  // The tokenizer of the run's data, as its start record has it; "" where there is none.
+  static std::string tokenizer(const std::string& run);
+
   // True until the first record is written.
   bool empty() const;
 
