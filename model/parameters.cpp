@@ -77,7 +77,7 @@ std::vector<Tensor> parameter_tensors(const Config& config) {
   for_each_tensor(config, unused, [&](const std::string& name, std::vector<size_t> shape, Init init, auto pointer) {
     size_t offset = pointer ? aligned(end) : end;
     size_t size = product(shape);
-    tensors.push_back({name, std::move(shape), offset, size, init});
+    tensors.push_back({name, std::move(shape), offset, size, init, !pointer});
     end = offset + size;
   });
   return tensors;

@@ -47,6 +47,7 @@ struct Tensor {
   size_t offset;  // in floats, from the start of the block
   size_t size;    // in floats
   Init init;
+  bool continues = false;  // lies right behind the one before, in one array with it
 
   bool decays() const { return shape.size() >= 2; }  // weight decay acts on matrices alone
 };

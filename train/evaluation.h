@@ -28,31 +28,47 @@ inline void require_predictable(const TokenStream& stream) {
                 " tokens; a loss needs at least two, one to start from and one to predict");
 }
 
-// Windows start at 0, T, 2T, ...; the last is shorter. B windows at a time, in activations made for B x T; the result
-// does not depend on B. At most `limit` tokens are predicted, from the start of the stream (see require_predictable).
-template <class N, class P = fp32, class S = backend::Storage<P>>
-Evaluation evaluate(const Config& config, const Parameters<S>& p, Activations<S>& a, const TokenStream& stream,
-                    size_t B, size_t T, uint64_t limit) {
+// B windows of T tokens, from token `begin` of a stream on; the next window starts where one ends.
+struct EvaluationBatch {
+  uint64_t begin;
+  size_t B, T;
+};
+
+// Windows start at 0, T, 2T, ...; the last is shorter. At most B windows at a time, of which
+// losses(batch, inputs, targets) returns the (B,T) losses in nats; the result does not depend on B. At most `limit`
+// tokens are predicted, from the start of the stream (see require_predictable).
+template <class Losses>
+Evaluation evaluate_windows(const TokenStream& stream, size_t B, size_t T, uint64_t limit, Losses losses) {
   Evaluation result;
   result.tokens = std::min(stream.size() - 1, limit);
   result.nats_by_position.resize(T);
   result.tokens_by_position.resize(T);
   std::vector<int32_t> inputs(B * T), targets(B * T);
-  std::vector<float> room;
   for (uint64_t begin = 0; begin < result.tokens;) {
     const uint64_t left = result.tokens - begin;
     const size_t length = size_t(std::min<uint64_t>(T, left));
     const size_t rows = size_t(std::clamp<uint64_t>(left / length, 1, B));
     stream.copy(begin, rows * length, inputs.data());
     stream.copy(begin + 1, rows * length, targets.data());
-    forward<N, P>(config, p, a, inputs.data(), targets.data(), rows, length);
-    const float* losses = backend::to_host(room, a.losses, rows * length);
+    const float* nats = losses(EvaluationBatch{begin, rows, length}, inputs.data(), targets.data());
     for (size_t i = 0; i < rows * length; i++) {
-      result.nats += losses[i];
-      result.nats_by_position[i % length] += losses[i];
+      result.nats += nats[i];
+      result.nats_by_position[i % length] += nats[i];
       result.tokens_by_position[i % length]++;
     }
     begin += rows * length;
   }
   return result;
+}
+
+// Of a model, with activations made for B x T.
+template <class N, class P = fp32, class S = backend::Storage<P>>
+Evaluation evaluate(const Config& config, const Parameters<S>& p, Activations<S>& a, const TokenStream& stream,
+                    size_t B, size_t T, uint64_t limit) {
+  std::vector<float> room;
+  return evaluate_windows(stream, B, T, limit,
+                          [&](const EvaluationBatch& batch, const int32_t* inputs, const int32_t* targets) {
+                            forward<N, P>(config, p, a, inputs, targets, batch.B, batch.T);
+                            return backend::to_host(room, a.losses, batch.B * batch.T);
+                          });
 }

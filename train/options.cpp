@@ -111,6 +111,10 @@ void for_each_option(Options& o, const Visit& visit) {
   visit(group, About{"threads", "CPU threads, 0 to choose", Use::kFlexible}, o.threads, between(0, kMostThreads));
   visit(group, About{"resume", "go on with the run in --out; every option comes from the run", Use::kCall}, o.resume,
         anything<bool>());
+  visit(group,
+        About{"check-from", "update from which on NaN and infinity are looked for behind every kernel, 0 for never",
+              Use::kCall},
+        o.check_from, non_negative<int>());
   visit(group, About{"dry-run", "print the plan and stop", Use::kCall}, o.dry_run, anything<bool>());
 }
 
@@ -170,6 +174,9 @@ void apply_preset(TrainOptions& o, const std::string& name) {
 void check_schedule(const TrainOptions& o) {
   if (o.steps > 0 && o.warmup_steps >= o.steps)
     throw Error("--warmup-steps is " + text_of(o.warmup_steps) + "; it must be below --steps, which is " +
+                text_of(o.steps));
+  if (o.check_from > o.steps)
+    throw Error("--check-from is " + text_of(o.check_from) + "; it must be at most --steps, which is " +
                 text_of(o.steps));
   if (o.schedule == "cosine" && o.min_lr > o.lr)
     throw Error("--min-lr is " + text_of(o.min_lr) + "; it must be at most --lr, which is " + text_of(o.lr));
@@ -312,6 +319,7 @@ TrainOptions merge_resume(const TrainOptions& saved, const TrainOptions& asked) 
   values["out"] = asked.out;
   TrainOptions merged = options_from_json(values, asked.out);
   merged.resume = true;
+  merged.check_from = asked.check_from;
   merged.dry_run = asked.dry_run;
   merged.given = asked.given;
   check_schedule(merged);

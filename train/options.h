@@ -60,6 +60,7 @@ struct TrainOptions {
   // What this call asks for; not saved with the run
   std::string program = "train";  // the first word of the command line, for commands in messages
   bool resume = false;
+  int check_from = 0;  // the update from which on the output of every kernel is searched for NaN and infinity; 0: never
   bool dry_run = false;
 
   std::set<std::string> given;  // the options that the command line or --config named, as "batch-size"

@@ -1,10 +1,12 @@
 // The memory of a training run, and one update at a time.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,12 +20,16 @@
 #include "model/backend.h"
 #include "model/backward.h"
 #include "model/forward.h"
+#include "model/observed.h"
 #include "model/weights.h"
 #include "train/attention_record.h"
 #include "train/checkpoint.h"
+#include "train/command_line.h"
 #include "train/evaluation.h"
 #include "train/generate.h"
 #include "train/memory_plan.h"
+#include "train/nonfinite.h"
+#include "train/number_search.h"
 #include "train/optimizer.h"
 #include "train/saver.h"
 #include "train/schedule.h"
@@ -65,6 +71,10 @@ class Trainer {
     });
     if (start.with_optimizer)
       m_.fill([&](float* m) { v_.fill([&](float* v) { load_optimizer(start.checkpoint, config_, m, v, mode); }); });
+    require_finite(start);
+    if (options_.check_from > 0)
+      lines.push_back("every kernel's output is checked from update " +
+                      std::to_string(std::max<uint64_t>(options_.check_from, start.step + 1)) + " on");
     return lines;
   }
 
@@ -73,18 +83,19 @@ class Trainer {
     std::vector<nlohmann::ordered_json> attention;  // records, where they were asked for
   };
 
-  // Update k (from 0): forward and backward over all micro-batches, clipping, AdamW. Failure at the first number that
-  // is not finite.
+  // Update k (from 0): forward and backward over all micro-batches, clipping, AdamW. Failure at the first loss, gradient
+  // or weight that is not finite.
   Update update(uint64_t k, bool observe) {
     const double tokens = double(B_) * T_ * options_.grad_accum;
     Update result{};
+    at_step(k + 1, k + 1);
     for (int micro = 0; micro < options_.grad_accum; micro++) {
       loader_.load(k, micro, inputs_.data(), targets_.data());
-      forward<N, P>(config_, weights_.view(), a_, inputs_.data(), targets_.data(), B_, T_, float(1 / tokens));
-      const float* losses = backend::to_host(room_, a_.losses, B_ * T_);
+      rows_ = training_rows(k, micro);
+      run_forward(inputs_.data(), targets_.data(), float(1 / tokens));
+      const float* losses = finite_losses("loss");
       double sum = 0;
       for (size_t i = 0; i < B_ * T_; i++) sum += losses[i];
-      if (!std::isfinite(sum)) stop_forward(k + 1, "loss");
       result.loss += sum / tokens;
       AttentionObserver<S> observer;
       if (observe && micro == 0)
@@ -92,11 +103,12 @@ class Trainer {
           auto records = attention_records(k + 1, l, dattention);
           result.attention.insert(result.attention.begin(), records.begin(), records.end());
         };
-      backward<N, P>(config_, weights_.view(), dp_, a_, B_, T_, observer);
+      run_backward(observer);
     }
+    rows_ = training_rows(k, std::nullopt);
     result.grad_norm = gradient_norm(gradients_.data(), gradients_.size());
     if (!std::isfinite(result.grad_norm))
-      stop_parameters(k + 1, "gradient", {tensors_.rbegin(), tensors_.rend()}, gradients_.data());
+      stop_at_first("gradient", parameter_arrays({tensors_.rbegin(), tensors_.rend()}, "", "", gradients_.data()));
     result.lr = learning_rate(options_, int(k));
     const OptimizerOptions optimizer = {result.lr, options_.beta1, options_.beta2, options_.weight_decay,
                                         options_.grad_clip};
@@ -108,14 +120,19 @@ class Trainer {
       update(weights_.stored());
     else
       update();
+    check_updated(adamw_step(optimizer, k, result.grad_norm).grad_scale * result.grad_norm);
     return result;
   }
 
-  // After `step` updates. Failure at a loss that is not finite.
+  // After `step` updates. Failure at the first loss that is not finite.
   Evaluation evaluate_val(uint64_t step, uint64_t limit) {
-    auto evaluation = evaluate<N, P>(config_, weights_.view(), a_, data_.val, B_, T_, limit);
-    if (!std::isfinite(evaluation.nats)) stop_forward(step, "validation loss");
-    return evaluation;
+    at_step(step, step + 1);
+    return evaluate_windows(data_.val, B_, T_, limit,
+                            [&](const EvaluationBatch& batch, const int32_t* inputs, const int32_t* targets) {
+                              rows_ = validation_rows(batch);
+                              run_forward(inputs, targets, 0);
+                              return finite_losses("validation loss");
+                            });
   }
 
   // A few words from the model, to look at. Empty where tokens are not bytes.
@@ -128,11 +145,8 @@ class Trainer {
     return decode(tokens);
   }
 
-  // Starts a checkpoint; Failure instead where a parameter is not finite, so that the last good one stays.
+  // Starts a checkpoint. Its numbers are finite: every update looks at them.
   void save(uint64_t step, Saver& saver) {
-    for (const float* block : {weights_.master(), m_.data(), v_.data()})
-      if (backend::first_nonfinite(block, weights_.size()) < weights_.size())
-        stop_parameters(step, block == weights_.master() ? "updated model" : "state of AdamW", tensors_, block);
     TrainerState state;
     state.step = step;
     state.tokens = step * tokens_per_update();
@@ -164,47 +178,113 @@ class Trainer {
     return records;
   }
 
-  // In an array of the forward; size if there is none.
-  size_t first_nonfinite(const ActivationTensor& tensor) const {
-    const float* x = activation_memory_.data() + tensor.offset;
-    return tensor.stored ? backend::first_nonfinite(reinterpret_cast<const S*>(x), tensor.size)
-                         : backend::first_nonfinite(x, tensor.size);
+  // --- forward and backward over rows_, with a look at every kernel's output where that is asked for ---
+
+  void run_forward(const int32_t* tokens, const int32_t* targets, float scale) {
+    const size_t B = rows_.begins.size(), T = rows_.length;
+    if (checked_)
+      observed_forward<N, P>(kernel_check(), config_, weights_.view(), a_, tokens, targets, B, T, scale);
+    else
+      forward<N, P>(config_, weights_.view(), a_, tokens, targets, B, T, scale);
   }
 
-  // Names the first array of the forward, in its order, that holds such a number, and where; throws. Not the tokens, nor
-  // the normalizer's rows: they may hold infinities by design.
-  [[noreturn]] void stop_forward(uint64_t step, const std::string& what) {
-    auto tensors = activation_tensors<S>(config_, kRowWords<N>, B_, T_, false);
-    std::erase_if(tensors, [](const ActivationTensor& tensor) {
-      return tensor.name.ends_with(".attn.rows") || tensor.name == "tokens" || tensor.name == "targets";
-    });
-    stop_nonfinite(step, what, tensors, [&](const ActivationTensor& tensor) { return first_nonfinite(tensor); });
+  void run_backward(const AttentionObserver<S>& observer) {
+    if (checked_)
+      observed_backward<N, P>(kernel_check(), config_, weights_.view(), dp_, a_, B_, T_, observer);
+    else
+      backward<N, P>(config_, weights_.view(), dp_, a_, B_, T_, observer);
   }
 
-  // The same for tensors of a block laid out as the parameters.
-  [[noreturn]] void stop_parameters(uint64_t step, const std::string& what, const std::vector<Tensor>& tensors,
-                                    const float* block) {
-    stop_nonfinite(step, what, tensors,
-                   [&](const Tensor& tensor) { return backend::first_nonfinite(block + tensor.offset, tensor.size); });
+  // --- numbers that are not finite ---
+
+  // What reports say of the numbers to come; `update`, the next to be done or the one at work, decides whether every
+  // kernel is checked.
+  void at_step(uint64_t step, uint64_t update) {
+    step_ = step;
+    checked_ = options_.check_from > 0 && update >= uint64_t(options_.check_from);
   }
 
-  template <class List, class First>
-  [[noreturn]] void stop_nonfinite(uint64_t step, const std::string& what, const List& list, First first) {
-    std::string tensor = what, place;
-    size_t index = 0;
-    for (const auto& candidate : list) {
-      index = first(candidate);
-      if (index == candidate.size) continue;
-      tensor = candidate.name;
-      place = " at index " + std::to_string(index);
-      break;
-    }
-    nonfinite_ = nlohmann::ordered_json{
-        {"event", "nonfinite"}, {"step", step}, {"what", what}, {"tensor", tensor}, {"index", index}};
-    std::string layer = tensor.rfind("h.", 0) == 0 ? "layer " + tensor.substr(2, tensor.find('.', 2) - 2) + ", " : "";
-    throw Failure("update " + std::to_string(step) + ": the " + what + " is not finite; the first such number is in " +
-                  layer + "tensor " + tensor + place + "; checkpoints in '" + options_.out +
-                  "' are as they were, and a lower --lr or --grad-clip may help");
+  // Of update k: the rows of a micro-batch, or of all.
+  TokenRows training_rows(uint64_t k, std::optional<int> micro) {
+    TokenRows rows{"training", {}, T_, k / loader_.updates_per_epoch(), micro};
+    const uint64_t begin = micro.value_or(0) * B_, end = micro ? begin + B_ : B_ * options_.grad_accum;
+    for (uint64_t row = begin; row < end; row++) rows.begins.push_back(loader_.window(k, row) * T_);
+    return rows;
+  }
+
+  TokenRows validation_rows(const EvaluationBatch& batch) const {
+    TokenRows rows{"validation", {}, batch.T, std::nullopt, std::nullopt};
+    for (size_t row = 0; row < batch.B; row++) rows.begins.push_back(batch.begin + row * batch.T);
+    return rows;
+  }
+
+  std::vector<NamedArray> arrays(bool training) const {
+    return activation_arrays<S>(config_, kRowWords<N>, B_, T_, rows_.begins.size(), rows_.length, training,
+                                activation_memory_.data());
+  }
+
+  // The losses of rows_.
+  const float* finite_losses(const char* what) {
+    const size_t n = rows_.begins.size() * rows_.length;
+    const float* losses = backend::to_host(room_, a_.losses, n);
+    if (!std::all_of(losses, losses + n, [](float loss) { return std::isfinite(loss); }))
+      stop_at_first(what, arrays(false));
+    return losses;
+  }
+
+  // What AdamW wrote. Means of finite gradients are finite, and so are those of their squares while these are below the
+  // largest float, 3.4e38; so the moments need a look only behind a gradient whose norm, clipped, is enormous.
+  void check_updated(double norm) {
+    check_block("weight that adamw_update wrote", "", weights_.master());
+    if (norm < 1e19 && !checked_) return;
+    check_block("moment that adamw_update wrote", "exp_avg.", m_.data());
+    check_block("moment that adamw_update wrote", "exp_avg_sq.", v_.data());
+    if constexpr (Weights<S>::kCopied) check_block("rounded weight that adamw_update wrote", "", weights_.stored());
+  }
+
+  template <class Number>
+  void check_block(const char* what, const char* prefix, const Number* block) {
+    if (backend::first_nonfinite(block, weights_.size()) < weights_.size())
+      stop_at_first(what, parameter_arrays(tensors_, prefix, "", block));
+  }
+
+  // What a run starts from.
+  void require_finite(const Start& start) const {
+    const std::string from = start.checkpoint.empty() ? "the initial model" : "checkpoint '" + start.checkpoint + "'";
+    for (const auto& [prefix, block] :
+         {std::pair("", weights_.master()), std::pair("exp_avg.", m_.data()), std::pair("exp_avg_sq.", v_.data())})
+      if (const auto found = find_nonfinite<S>(parameter_arrays(tensors_, prefix, "", block)))
+        throw Error(from + " holds " + value_text(found->value) + " in tensor " + found->array.name + " at index " +
+                    std::to_string(found->index) + "; training must start from finite numbers");
+  }
+
+  // Stops at the first such number in what a kernel wrote, and names the kernel.
+  KernelObserver kernel_check() {
+    std::vector<NamedArray> known = arrays(true);
+    for (NamedArray& gradient : parameter_arrays(tensors_, "", ".grad", gradients_.data()))
+      known.push_back(std::move(gradient));
+    return [this, search = OutputSearch<S>(std::move(known))](const char* kernel,
+                                                              std::span<const void* const> arguments, size_t written) {
+      if (const auto found = search(arguments, written)) stop(std::string("output of ") + kernel, *found);
+    };
+  }
+
+  // One of the arrays is known to hold such a number.
+  [[noreturn]] void stop_at_first(const std::string& what, const std::vector<NamedArray>& arrays) {
+    stop(what, find_nonfinite<S>(arrays).value());
+  }
+
+  [[noreturn]] void stop(const std::string& what, const FoundNumber& found) {
+    NonFinite report{step_, what, found.array.name, found.layer, found.array.shape, found.index, found.value,
+                     rows_, {}};
+    if (found.array.has_rows) report.row = coordinates(found.index, found.array.shape)[0];
+    nonfinite_ = to_json(report);
+    std::string text = sentence(report) + "; checkpoints in '" + options_.out +
+                       "' are as they were, and a lower --lr or --grad-clip may help";
+    if (!checked_)
+      text += "; the kernel it comes from is found by: " + shell_word(options_.program) + " --resume --out " +
+              shell_word(options_.out) + " --check-from " + std::to_string(std::max<uint64_t>(step_, 1));
+    throw Failure(text);
   }
 
   TrainOptions options_;
@@ -219,5 +299,10 @@ class Trainer {
   Activations<S> a_;
   std::vector<int32_t> inputs_, targets_;
   std::vector<float> room_;  // for losses
+
+  // For reports: updates done, the one at work included, the rows at work, and whether every kernel is checked.
+  uint64_t step_ = 0;
+  TokenRows rows_;
+  bool checked_ = false;
   std::optional<nlohmann::ordered_json> nonfinite_;
 };

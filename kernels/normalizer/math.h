@@ -12,7 +12,8 @@
 //   exp_unit   2.5, without fused multiply-add 3.7   for x in [-1, 1] alone: exp at half the price
 //   log  0.9   for normal positive x; +inf gives +inf, other x are not allowed
 //   sin, cos   2.5, and 1.3e-7 absolute, for |x| <= 1e4; beyond, 1.3e-7 up to 1e6 with fused multiply-add, while
-//              without it the error grows with |x|: 1e-6 at 1e5
+//              without it the error grows with |x|: 1e-6 at 1e5. For |x| far above, where neighbouring floats are several
+//              turns apart, some number from -1 to 1, up to rounding
 #pragma once
 
 #include <cfloat>
@@ -125,13 +126,15 @@ HD V signed_sine(V r, Bits k_bits) {
   return from_bits(bits(sine) ^ (k_bits << 31));
 }
 
-// x - k pi, exactly where it matters: the first three parts of pi are short enough for k times each to be exact.
+// x - k pi, exactly where it matters: the first three parts of pi are short enough for k times each to be exact. Held to
+// [-pi/2, pi/2], from which it strays where k is a rounded number.
 template <class V>
 HD V minus_k_pi(V x, V k) {
   x = fma(k, V(-3.140625f), x);
   x = fma(k, V(-0.000967502594f), x);
   x = fma(k, V(-1.50990672e-07f), x);
-  return fma(k, V(-5.12668814e-12f), x);
+  x = fma(k, V(-5.12668814e-12f), x);
+  return min(max(x, V(-1.57079637f)), V(1.57079637f));
 }
 
 // sin x = (-1)^k sin(x - k pi).

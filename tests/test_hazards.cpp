@@ -1,0 +1,135 @@
+// Every normalizer where formulas break: equal scores, no scores but zeros, one key, poles, sums that vanish, huge and tiny
+// scores. No NaN and no infinity may come out that the formula does not have, evaluated in double with its eps: not from
+// the float code, and not from attention, forward or backward.
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "kernels/normalizer/normalizer.h"
+#include "kernels/reference/normalizer.h"
+#include "tests/attention_fixture.h"
+#include "tests/catch.h"
+#include "tests/compare.h"
+#include "tests/every_normalizer.h"
+
+namespace {
+
+constexpr double kPi = 3.14159265358979323846;
+// What fp32 holds with some room for the sums of a row.
+constexpr double kRepresentable = 1e36;
+
+struct HazardRow {
+  std::string name;
+  std::vector<double> z;
+};
+
+// Of n keys each; pi/2 is a pole of sirenmax, pi/4 a zero of sin2max_shifted's slope, and so on.
+std::vector<HazardRow> hazard_rows(size_t n) {
+  std::vector<HazardRow> rows;
+  auto add = [&](const std::string& name, auto score) {
+    std::vector<double> z(n);
+    for (size_t j = 0; j < n; j++) z[j] = float(score(j));
+    rows.push_back({name + ", n = " + std::to_string(n), z});
+  };
+  for (double x : {0.0, 1e-40, double(FLT_MIN), 1e-20, 0.6, kPi / 4, kPi / 2, kPi, 3 * kPi / 2, 100.0, 1e4, 1e7, 1e18,
+                   1e20, 1e30}) {
+    const std::string value = std::to_string(x);
+    for (double sign : {1.0, -1.0}) {
+      const double y = sign * x;
+      add("all " + std::to_string(y), [&](size_t) { return y; });
+      add("one " + std::to_string(y) + " and zeros", [&](size_t j) { return j == n / 2 ? y : 0; });
+      add("zero among " + std::to_string(y), [&](size_t j) { return j == n / 2 ? 0 : y; });
+      add("rising to " + std::to_string(y), [&](size_t j) { return y * double(j + 1) / double(n); });
+    }
+    add("+-" + value, [&](size_t j) { return j % 2 == 0 ? x : -x; });
+    const auto noise = random_vector(value, n);
+    add("sd " + value, [&](size_t j) { return x * noise[j]; });
+    add("near " + value, [&](size_t j) { return x * (1 + 1e-6 * noise[j]); });
+  }
+  return rows;
+}
+
+// s and b of the SSMax family.
+template <class N, class V>
+std::vector<V> some_theta() {
+  std::vector<V> theta = {V(0.43f), V(0.2f)};
+  theta.resize(N::params);
+  return theta;
+}
+
+struct RowResult {
+  std::vector<double> a, dz, dtheta;
+};
+
+template <class N, class V>
+RowResult result_of(const std::vector<double>& z_double, const std::vector<double>& g_double) {
+  const size_t n = z_double.size();
+  const std::vector<V> z(z_double.begin(), z_double.end()), g(g_double.begin(), g_double.end());
+  std::vector<V> a(n), dz(n), dtheta(N::params), theta = some_theta<N, V>();
+  const auto row = reference::normalize<N>(a.data(), z.data(), theta.data(), n);
+  reference::normalize_backward<N>(dz.data(), dtheta.data(), g.data(), a.data(), z.data(), row, n);
+  return {{a.begin(), a.end()}, {dz.begin(), dz.end()}, {dtheta.begin(), dtheta.end()}};
+}
+
+template <class Number>
+bool all_finite(const std::vector<Number>& x) {
+  return std::all_of(x.begin(), x.end(), [](Number element) { return std::isfinite(element); });
+}
+
+// Whether fp32 can hold these numbers.
+bool representable(const std::vector<double>& x) {
+  return std::all_of(x.begin(), x.end(), [](double element) { return std::fabs(element) < kRepresentable; });
+}
+
+}  // namespace
+
+TEST_CASE("no hazard makes a NaN or an infinity that the formula does not have", "[core][hazards]") {
+  for_every_normalizer([]<class N>(const std::string&) {
+    for (size_t n : {1, 2, 3, 7, 64})
+      for (const auto& [name, z] : hazard_rows(n)) {
+        const auto g = random_vector("g " + name, n);
+        const auto exact = result_of<N, double>(z, g), single = result_of<N, float>(z, g);
+        INFO(name);
+        CHECK(representable(exact.a));
+        CHECK(all_finite(single.a));
+        if (representable(exact.dz)) CHECK(all_finite(single.dz));
+        if (representable(exact.dtheta)) CHECK(all_finite(single.dtheta));
+      }
+  });
+}
+
+// With queries (1, 0, 0, ...) and keys (z sqrt(HS), 0, 0, ...) the scores of query t are the first t + 1 numbers of a row, and
+// each row is a sequence of its own.
+TEST_CASE("attention makes none either", "[core][hazards]") {
+  const size_t T = backend::kOnHost ? 64 : 33;
+  auto rows = hazard_rows(T);
+  for (size_t HS : {1, 64}) {
+    if (!backend::kOnHost) {  // the emulator is slow
+      std::vector<HazardRow> some;
+      for (size_t i = HS == 1 ? 0 : 3; i < rows.size(); i += 11) some.push_back(rows[i]);
+      rows = some;
+    }
+    for_every_normalizer([&]<class N>(const std::string&) {
+      AttentionInputs x({rows.size(), T, 1, HS}, N::params);
+      for (size_t b = 0; b < rows.size(); b++)
+        for (size_t t = 0; t < T; t++) {
+          double* q = x.qkv.data() + (b * T + t) * 3 * HS;
+          std::fill(q, q + 2 * HS, 0.0);
+          q[0] = 1;
+          q[HS] = as_stored(rows[b].z[t] * std::sqrt(double(HS)));
+        }
+      const auto expected = by_reference<N>(x);
+      const auto got = by_kernel<N>(x);
+      auto part = [](const auto& all, size_t b, size_t size) {
+        return std::vector(all.begin() + long(b * size), all.begin() + long((b + 1) * size));
+      };
+      for (size_t b = 0; b < rows.size(); b++) {
+        INFO(rows[b].name << ", HS = " << HS);
+        if (representable(part(expected.out, b, T * HS))) CHECK(all_finite(part(got.out, b, T * HS)));
+        if (representable(part(expected.dqkv, b, T * 3 * HS))) CHECK(all_finite(part(got.dqkv, b, T * 3 * HS)));
+      }
+    });
+  }
+}
