@@ -406,9 +406,31 @@ check "... in one line" one_line
 in_metrics() { tail -n 1 blown/metrics.jsonl | grep '"event":"nonfinite","step":2,"what":"loss","tensor":"h.0.'; }
 check "... and in the metrics" in_metrics
 check "... and earlier checkpoints stay" [ "$(ls blown/checkpoints)" = step-00000001 ]
+row_begins=$(sed -n 's/.* is tokens \([0-9]*\) to .* of the training data.*/\1/p' "$temp/err")
+text_of_row() {
+  tail -c +$((1025 + 2 * row_begins)) data/train.bin | head -c 64 | tr -d '\000\n' > "$temp/row"
+  cat "$temp/row"
+  [ "$(wc -c < "$temp/row")" -ge 20 ] && tr -d '\n' < text.txt | grep -qF -- "$(cat "$temp/row")"
+}
+check "... with the text it comes from" text_of_row
+command=$(sed -n 's/.* is found by: //p' "$temp/err")
+check "... and the command that finds the kernel" \
+  [ "$command" = "$softmax/train --resume --out blown --check-from 2" ]
+run sh -c "$command"
+check "... which names it" ended 1 "output is checked from update 2 on" \
+  "update 2: the output of matmul_forward is not finite" "layer 0, tensor h.0.attn.qkv at (0, 0, "
+in_metrics() { tail -n 1 blown/metrics.jsonl | grep '"step":2,"what":"output of matmul_forward","tensor":"h.0.attn.qkv"'; }
+check "... in the metrics too" in_metrics
 run "$softmax/train" --preset tiny --data data --out blown-eval --lr 1e30 --checkpoint-every 1 --eval-every 1
 check "so does a validation loss" ended 1 "update 1: the validation loss is not finite"
 check "... before the checkpoint" sh -c '[ ! -e blown-eval/checkpoints ]'
+run "$softmax/train" --preset tiny --data data --out blown-weights --lr 3e38 --schedule constant --warmup-steps 0
+check "so does a weight" ended 1 "update 1: the weight that adamw_update wrote is not finite"
+train softmax checked 20 --checkpoint-every 10 --keep 0 --check-from 1
+check "a run whose kernels are checked is the same run" same_run base checked
+check "... and --check-from is not one of its options" sh -c '! grep check-from checked/options.ini checked/metrics.jsonl'
+refused "train: checks from an update that never comes" "--check-from is 21|at most --steps, which is 20" \
+  "$softmax/train" --resume --out checked --check-from 21
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

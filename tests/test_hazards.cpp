@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <sstream>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "kernels/normalizer/normalizer.h"
@@ -35,13 +37,18 @@ std::vector<HazardRow> hazard_rows(size_t n) {
   };
   for (double x : {0.0, 1e-40, double(FLT_MIN), 1e-20, 0.6, kPi / 4, kPi / 2, kPi, 3 * kPi / 2, 100.0, 1e4, 1e7, 1e18,
                    1e20, 1e30}) {
-    const std::string value = std::to_string(x);
+    auto text = [](double number) {
+      std::ostringstream stream;
+      stream << number;
+      return stream.str();
+    };
+    const std::string value = text(x);
     for (double sign : {1.0, -1.0}) {
       const double y = sign * x;
-      add("all " + std::to_string(y), [&](size_t) { return y; });
-      add("one " + std::to_string(y) + " and zeros", [&](size_t j) { return j == n / 2 ? y : 0; });
-      add("zero among " + std::to_string(y), [&](size_t j) { return j == n / 2 ? 0 : y; });
-      add("rising to " + std::to_string(y), [&](size_t j) { return y * double(j + 1) / double(n); });
+      add("all " + text(y), [&](size_t) { return y; });
+      add("one " + text(y) + " and zeros", [&](size_t j) { return j == n / 2 ? y : 0; });
+      add("zero among " + text(y), [&](size_t j) { return j == n / 2 ? 0 : y; });
+      add("rising to " + text(y), [&](size_t j) { return y * double(j + 1) / double(n); });
     }
     add("+-" + value, [&](size_t j) { return j % 2 == 0 ? x : -x; });
     const auto noise = random_vector(value, n);
@@ -120,15 +127,19 @@ TEST_CASE("attention makes none either", "[core][hazards]") {
           q[0] = 1;
           q[HS] = as_stored(rows[b].z[t] * std::sqrt(double(HS)));
         }
-      const auto expected = by_reference<N>(x);
       const auto got = by_kernel<N>(x);
       auto part = [](const auto& all, size_t b, size_t size) {
         return std::vector(all.begin() + long(b * size), all.begin() + long((b + 1) * size));
       };
+      // dz is up to 1e12 where a sum vanishes, and in these it grows with z; the terms of dq are dz k
+      const bool grows = std::is_same_v<N, SASoftmaxProduct> || std::is_same_v<N, SASoftmaxShift>;
+      const double largest = grows ? 1e18 : 1e21;
       for (size_t b = 0; b < rows.size(); b++) {
         INFO(rows[b].name << ", HS = " << HS);
-        if (representable(part(expected.out, b, T * HS))) CHECK(all_finite(part(got.out, b, T * HS)));
-        if (representable(part(expected.dqkv, b, T * 3 * HS))) CHECK(all_finite(part(got.dqkv, b, T * 3 * HS)));
+        CHECK(all_finite(part(got.out, b, T * HS)));
+        const bool small =
+            std::all_of(rows[b].z.begin(), rows[b].z.end(), [&](double z) { return std::fabs(z) <= largest; });
+        if (small) CHECK(all_finite(part(got.dqkv, b, T * 3 * HS)));
       }
     });
   }

@@ -212,6 +212,15 @@ TEST_CASE("NaN goes in, NaN comes out", "[core][math]") {
   CHECK(std::isnan(num::cos(-kInfinity)));
 }
 
+TEST_CASE("sin and cos of huge numbers stay within [-1, 1]", "[core][math]") {
+  for (float x = 1e6f; x < 1e38f; x *= 1.37f)
+    for (float y : {x, -x})
+      for (float result : {num::sin(y), num::cos(y), num::sin(Pack(y)).v[0], num::cos(Pack(y)).v[0]}) {
+        INFO(y);
+        CHECK(std::fabs(result) <= 1.000001f);
+      }
+}
+
 TEST_CASE("the lanes of a Pack behave as floats", "[core][math]") {
   for (float shift : {0.0f, 0.1f, -7.3f, 1e6f}) {
     Pack a = Pack::iota() - Pack(shift), b = Pack(0.37f) * Pack::iota() + Pack(shift), c = Pack(5) - Pack::iota();

@@ -1,6 +1,7 @@
 // The first number of a run that is not finite: that it stops the run, what is said of it, and that --check-from names the
 // kernel it comes from. The models are poisoned with finite numbers that overflow where a test wants it.
 #include <cmath>
+#include <filesystem>
 #include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
@@ -60,6 +61,7 @@ struct Run {
     options.steps = 10;
     options.warmup_steps = 0;
     options.out = folder / "run";
+    std::filesystem::create_directory(options.out);
     complete_config(start, kV, "softmax", 0);
     parameters.resize(parameter_floats(start.config));
     m = v = parameters;
@@ -140,23 +142,23 @@ TEST_CASE("layers and coordinates of tensors", "[core][nonfinite]") {
 }
 
 TEST_CASE("the sentence and the record of a number that is not finite", "[core][nonfinite]") {
-  NonFinite found{7, "loss", "h.3.attn.qkv", 3, {2, 5, 24}, 137, kNaN, {"training", {320, 8}, 8, 0, 1}, 1};
+  NonFinite found{7, "loss", "h.3.attn.qkv", 3, {2, 5, 24}, 137, kNaN, {"train", {320, 8}, 8, 0, 1}, 1};
   CHECK(sentence(found) ==
         "update 7: the loss is not finite: the first such number is NaN in layer 3, tensor h.3.attn.qkv at (1, 0, 17), "
         "index 137; row 1 of micro-batch 1 in epoch 0 is tokens 8 to 15 of the training data");
   CHECK(to_json(found) ==
         ordered_json::parse(
             R"({"event":"nonfinite","step":7,"what":"loss","tensor":"h.3.attn.qkv","index":137,"place":[1,0,17],)"
-            R"("layer":3,"value":"NaN","batch":{"split":"training","epoch":0,"micro_batch":1,"row":1,"row_tokens":8,)"
+            R"("layer":3,"value":"NaN","batch":{"split":"train","epoch":0,"micro_batch":1,"row":1,"row_tokens":8,)"
             R"("row_begins":[320,8]}})"));
 
-  found = {7, "gradient", "wte.weight", {}, {11, 8}, 9, -kInfinity, {"training", {0, 8, 16, 24, 32, 40}, 8, 2, {}}, {}};
+  found = {7, "gradient", "wte.weight", {}, {11, 8}, 9, -kInfinity, {"train", {0, 8, 16, 24, 32, 40}, 8, 2, {}}, {}};
   CHECK(sentence(found) ==
         "update 7: the gradient is not finite: the first such number is -infinity in tensor wte.weight at (1, 1), "
         "index 9; the rows in epoch 2 are tokens 0 to 7, tokens 8 to 15, tokens 16 to 23, tokens 24 to 31 and 2 more "
         "that metrics.jsonl lists, of the training data");
   found.value = kInfinity;
-  found.rows = {"validation", {8}, 3, {}, {}};
+  found.rows = {"val", {8}, 3, {}, {}};
   found.row = 0;
   CHECK(contains(sentence(found), "is infinity in"));
   CHECK(contains(sentence(found), "row 0 is tokens 8 to 10 of the validation data"));
@@ -193,7 +195,7 @@ TEST_CASE("the row that a loss which is not finite comes from is named", "[core]
     CHECK(contains(text, "row " + std::to_string(row) + " of micro-batch " + std::to_string(micro) +
                              " in epoch 0 is tokens 32 to 39 of the training data"));
     const std::string command =
-        "build/softmax/train --resume --out '" + run.start.options.out + "' --check-from " + std::to_string(update + 1);
+        "train --resume --out " + run.start.options.out + " --check-from " + std::to_string(update + 1);
     CHECK(contains(text, command) == (check_from == 0));
   }
 }
@@ -238,15 +240,15 @@ TEST_CASE("checks name the kernel, the layer and the tensor where an overflow ha
       {"residual_layernorm_forward", "h.1.ln_1", 1, [](Run& r) { r.fill("h.1.ln_1.weight", kHuge); }},
       {"residual_layernorm_forward", "h.0.stream_mid", 0,
        [](Run& r) {
-         r.fill("wpe.weight", kHuge);
-         r.fill("h.0.attn.c_proj.bias", kHuge);
+         for (int t = 0; t < kT; t++) r.poison("wpe.weight", t * kC + 3, kHuge);
+         r.poison("h.0.attn.c_proj.bias", 3, kHuge);
        }},
       {"residual_layernorm_forward",
        "stream",
        {},
        [](Run& r) {
-         r.fill("h.1.attn.c_proj.bias", kHuge);
-         r.fill("h.1.mlp.c_proj.bias", kHuge);
+         r.poison("h.1.attn.c_proj.bias", 3, kHuge);
+         r.poison("h.1.mlp.c_proj.bias", 3, kHuge);
        }},
       {"residual_layernorm_forward", "ln_f", {}, [](Run& r) { r.fill("ln_f.weight", kHuge); }},
       {"matmul_forward", "h.1.attn.qkv", 1,
@@ -329,9 +331,10 @@ TEST_CASE("a weight or a moment that AdamW makes infinite stops the update that 
     Run moment;  // the gradient is finite, its square is not
     moment.start.options.grad_clip = 0;
     moment.fill("h.1.mlp.c_fc.weight", 0);
-    moment.fill("h.1.mlp.c_proj.weight", 1e22f);
+    moment.fill("h.1.mlp.c_proj.weight", 1e25f);
     const auto of_moment = stopped(moment, check_from);
     INFO(of_moment.text);
+    REQUIRE_FALSE(of_moment.record.is_null());
     CHECK(of_moment.record["step"] == 3);
     CHECK(of_moment.record["what"] == "moment that adamw_update wrote");
     CHECK(of_moment.record["value"] == "infinity");

@@ -154,6 +154,9 @@ TEST_CASE("options that contradict each other are refused", "[core][options]") {
       {{"--steps", "61"}, "no error"},
       {{"--steps", "0"}, "no error"},
       {{"--lr", "1e-3", "--min-lr", "2e-3"}, "--min-lr is 0.002; it must be at most --lr, which is 0.001"},
+      {{"--check-from", "600"}, "no error"},
+      {{"--check-from", "601"}, "--check-from is 601; it must be at most --steps, which is 600"},
+      {{"--check-from", "-1"}, "--check-from is '-1'; it must be an integer from 0 to 2147483647"},
       {{"--init-from", "a", "--resume"}, "--init-from and --resume exclude each other; give one of them"},
       {{"--init-from", "a", "--continue-from", "b", "--resume"},
        "--init-from, --continue-from and --resume exclude each other; give one of them"},
@@ -211,6 +214,7 @@ TEST_CASE("what is wrong with a --config file is said with its line", "[core][op
       {"stesp=1\n", file + " line 1 gives stesp" + no_option + "the nearest is steps"},
       {"batch_size=1\n", file + " line 1 gives batch_size" + no_option + "the nearest is batch-size"},
       {"resume=true\n", file + " line 1 gives resume" + no_option + "train --help lists them"},
+      {"check-from=1\n", file + " line 1 gives check-from" + no_option + "the nearest is init-from"},
       {"dry-run=true\n", file + " line 1 gives dry-run" + no_option + "train --help lists them"},
       {"config=c\n", file + " line 1 gives config" + no_option + "train --help lists them"},
       {"layers=x\n", "layers in " + file + " is 'x'; it must be an integer from 1 to 2147483647"},
@@ -321,6 +325,10 @@ TEST_CASE("--resume takes every option from the run but the few that may change"
   CHECK((merged.eval_tokens == 99 && merged.attention_every == 4 && merged.checkpoint_every == 6 && merged.keep == 5));
   CHECK((merged.layers == 3 && merged.channels == 32 && merged.dry_run));
 
+  merged = merge_resume(saved, parse({"--out", "r", "--resume", "--check-from", "50"}));
+  CHECK(merged.check_from == 50);
+  CHECK(text(merged) == text(saved));  // it is not saved
+
   auto refused = [&](std::vector<std::string> words) {
     words.insert(words.end(), {"--out", "r", "--resume"});
     return error_of([&] { merge_resume(saved, parse(words)); });
@@ -331,6 +339,7 @@ TEST_CASE("--resume takes every option from the run but the few that may change"
       {{"--preset", "small"}, "--preset is 'small', but the run in r has 'tiny'; --resume keeps it"},
       {{"--untied"}, "--untied is true, but the run in r has false; --resume keeps it"},
       {{"--text", "t"}, "--text is 't', but the run in r has none; --resume keeps it"},
+      {{"--check-from", "51"}, "--check-from is 51; it must be at most --steps, which is 50"},
       {{"--data", other}, "--data is '" + other + "', but the run in r has '" + data + "'; --resume keeps it"},
       {{"--data", data + "/../d"}, "no error"},
       {{"--steps", "5"}, "--warmup-steps is 5; it must be below --steps, which is 5"},

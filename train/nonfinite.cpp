@@ -36,7 +36,7 @@ std::string rows_text(const NonFinite& found) {
     for (size_t row = 0; row < shown; row++) text += (row > 0 ? ", " : "") + tokens_text(rows, row);
     if (more > 0) text += " and " + std::to_string(more) + " more that metrics.jsonl lists,";
   }
-  return text + " of the " + rows.split + " data";
+  return text + " of the " + (rows.split == "train" ? "training" : "validation") + " data";
 }
 
 }  // namespace

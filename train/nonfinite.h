@@ -10,7 +10,7 @@
 
 // The rows that a forward and a backward work on: parts of a split's tokens.
 struct TokenRows {
-  std::string split;               // "training" or "validation"
+  std::string split;               // "train" or "val"
   std::vector<uint64_t> begins;    // of each row: its first token's place in the split, from 0
   size_t length = 0;               // tokens the model reads in a row; each predicts the next, so the split has one more
   std::optional<uint64_t> epoch;   // of training rows, from 0

@@ -100,18 +100,20 @@ std::optional<FoundNumber> find_nonfinite(const std::vector<NamedArray>& arrays)
   return std::nullopt;
 }
 
-// Looks through what a kernel wrote; arguments and `written` as a KernelObserver gets them.
+// Looks through what kernels write, one after the other in a forward or a backward; arguments and `written` as a
+// KernelObserver gets them.
 template <class S>
 class OutputSearch {
  public:
   // Of `known`, whose order decides which of a kernel's outputs comes first, and no other arrays.
   explicit OutputSearch(std::vector<NamedArray> known) : known_(std::move(known)) {}
 
-  std::optional<FoundNumber> operator()(std::span<const void* const> arguments, size_t written) const {
+  // Of arrays that every layer reuses, the layer is that of the last other array of a layer that kernels were given.
+  std::optional<FoundNumber> operator()(std::span<const void* const> arguments, size_t written) {
+    for (const NamedArray& array : among(arguments))
+      if (const auto layer = layer_of(array.name)) layer_ = layer;
     auto found = find_nonfinite<S>(among(arguments.first(written)));
-    if (found && found->array.reused)  // what else the kernel was given tells the layer
-      for (const NamedArray& array : among(arguments))
-        if (!found->layer) found->layer = layer_of(array.name);
+    if (found && found->array.reused) found->layer = layer_;
     return found;
   }
 
@@ -124,4 +126,5 @@ class OutputSearch {
   }
 
   std::vector<NamedArray> known_;
+  std::optional<int> layer_;
 };

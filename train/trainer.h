@@ -206,14 +206,14 @@ class Trainer {
 
   // Of update k: the rows of a micro-batch, or of all.
   TokenRows training_rows(uint64_t k, std::optional<int> micro) {
-    TokenRows rows{"training", {}, T_, k / loader_.updates_per_epoch(), micro};
+    TokenRows rows{"train", {}, T_, k / loader_.updates_per_epoch(), micro};
     const uint64_t begin = micro.value_or(0) * B_, end = micro ? begin + B_ : B_ * options_.grad_accum;
     for (uint64_t row = begin; row < end; row++) rows.begins.push_back(loader_.window(k, row) * T_);
     return rows;
   }
 
   TokenRows validation_rows(const EvaluationBatch& batch) const {
-    TokenRows rows{"validation", {}, batch.T, std::nullopt, std::nullopt};
+    TokenRows rows{"val", {}, batch.T, std::nullopt, std::nullopt};
     for (size_t row = 0; row < batch.B; row++) rows.begins.push_back(batch.begin + row * batch.T);
     return rows;
   }
@@ -263,8 +263,8 @@ class Trainer {
     std::vector<NamedArray> known = arrays(true);
     for (NamedArray& gradient : parameter_arrays(tensors_, "", ".grad", gradients_.data()))
       known.push_back(std::move(gradient));
-    return [this, search = OutputSearch<S>(std::move(known))](const char* kernel,
-                                                              std::span<const void* const> arguments, size_t written) {
+    return [this, search = OutputSearch<S>(std::move(known))](
+               const char* kernel, std::span<const void* const> arguments, size_t written) mutable {
       if (const auto found = search(arguments, written)) stop(std::string("output of ") + kernel, *found);
     };
   }

@@ -126,15 +126,15 @@ HD V signed_sine(V r, Bits k_bits) {
   return from_bits(bits(sine) ^ (k_bits << 31));
 }
 
-// x - k pi, exactly where it matters: the first three parts of pi are short enough for k times each to be exact. Held to
-// [-pi/2, pi/2], from which it strays where k is a rounded number.
+// x - k pi, exactly where it matters: the first three parts of pi are short enough for k times each to be exact. For huge
+// x it would be anything, and the polynomial of it infinite; within [-2, 2] a sine is no more than 1.
 template <class V>
 HD V minus_k_pi(V x, V k) {
   x = fma(k, V(-3.140625f), x);
   x = fma(k, V(-0.000967502594f), x);
   x = fma(k, V(-1.50990672e-07f), x);
   x = fma(k, V(-5.12668814e-12f), x);
-  return min(max(x, V(-1.57079637f)), V(1.57079637f));
+  return min(max(x, V(-2.0f)), V(2.0f));
 }
 
 // sin x = (-1)^k sin(x - k pi).

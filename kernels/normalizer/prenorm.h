@@ -9,7 +9,8 @@
 // Backward, with du from Inner:   dz_j = r (du_j - mean(du) - u_j sum_k du_k u_k / (n - 1)).
 //
 // The sums run over z - shift, shift the row's first score: one pass, no cancellation when the scores are large and
-// close together, and two parts of a row can be merged exactly.
+// close together, and two parts of a row can be merged exactly. Squares are taken of (z - shift) 2^-44: so they do not
+// overflow for scores up to 1e30, and keep their digits down to where 1e-5 hides them.
 #pragma once
 
 #include "kernels/normalizer/interface.h"
@@ -19,8 +20,13 @@ struct PreNorm : Normalizer {
   static constexpr int passes = Inner::passes + 1, back_passes = Inner::back_passes + 1, params = Inner::params;
 
   template <class V>
+  static HD V small(V x) {
+    return x * V(0x1p-44f);
+  }
+
+  template <class V>
   struct Row {
-    V count, shift, sum, squares;      // pass 0: sums of z - shift and its square over `count` keys
+    V count, shift, sum, squares;      // pass 0: sums of z - shift and of small(z - shift)^2 over `count` keys
     V mean, r, over_n, over_n_less_1;  // 1 / n and 1 / (n - 1); both 0 in a row of one key
     typename Inner::template Row<V> inner;
   };
@@ -41,7 +47,7 @@ struct PreNorm : Normalizer {
       V d = z - row.shift;
       row.count += V(1);
       row.sum += d;
-      row.squares = num::fma(d, d, row.squares);
+      row.squares = num::fma(small(d), small(d), row.squares);
       return z;
     } else {
       return Inner::add(row.inner, (z - row.mean) * row.r, j, Pass<pass - 1>());
@@ -54,7 +60,7 @@ struct PreNorm : Normalizer {
       V d = num::select(other.count == V(0), V(0), other.shift - row.shift);
       row.count += other.count;
       row.sum += other.sum + other.count * d;
-      row.squares += other.squares + d * (V(2) * other.sum + other.count * d);
+      row.squares += other.squares + small(d) * (V(2) * small(other.sum) + other.count * small(d));
     } else {
       Inner::merge(row.inner, other.inner, Pass<pass - 1>());
     }
@@ -64,10 +70,11 @@ struct PreNorm : Normalizer {
     if constexpr (pass == 0) {
       V over_n = V(1) / row.count;
       V over_n_less_1 = V(1) / num::max(row.count - V(1), V(1));
-      V var = num::max(row.squares - row.sum * row.sum * over_n, V(0)) * over_n_less_1;
+      V mean = row.sum * over_n;                                                           // of z - shift
+      V var = num::max(row.squares - small(mean) * small(row.sum), V(0)) * over_n_less_1;  // of small(z)
       auto many = row.count > V(1);
-      row.mean = num::select(many, row.shift + row.sum * over_n, V(0));
-      row.r = num::select(many, V(1) / num::sqrt(var + V(1e-5f)), V(1));
+      row.mean = num::select(many, row.shift + mean, V(0));
+      row.r = num::select(many, small(V(1) / num::sqrt(var + small(small(V(1e-5f))))), V(1));
       row.over_n = num::select(many, over_n, V(0));
       row.over_n_less_1 = num::select(many, over_n_less_1, V(0));
     } else {
