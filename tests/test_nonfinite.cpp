@@ -118,6 +118,14 @@ Stopped stopped(Run& run, int check_from = 0) {
   });
 }
 
+// The MLP of layer 1 adds nothing to the stream, and hands the stream's gradient, some thousandths times ln_f's gain, on
+// `factor` times larger.
+void enlarge_gradient_of_mlp(Run& run, float factor) {
+  run.fill("h.1.mlp.c_fc.weight", 0);
+  for (int i = 0; i < 4 * kC; i++) run.poison("h.1.mlp.c_proj.weight", i * kC, factor);
+  run.fill("ln_f.weight", 1e3f);
+}
+
 // Only the rare token overflows the residual stream.
 void poison_rare_token(Run& run) {
   run.start.config.tied = false;
@@ -277,12 +285,7 @@ TEST_CASE("checks name the kernel, the layer and the tensor where an overflow ha
          r.fill("wte.weight", 3.5e37f);
          for (int c = 0; c < kC; c++) r.poison("wte.weight", 3 * kC + c, -3.5e37f);
        }},
-      {"matmul_backward", "d_fc", 1,
-       [](Run& r) {
-         r.fill("h.1.mlp.c_fc.weight", 0);
-         r.fill("h.1.mlp.c_proj.weight", kHuge);
-         r.fill("ln_f.weight", 1e3f);
-       }},
+      {"matmul_backward", "d_fc", 1, [](Run& r) { enlarge_gradient_of_mlp(r, kHuge); }},
   };
   for (const Case& c : cases) {
     Run run;
@@ -305,9 +308,7 @@ TEST_CASE("checks name the kernel, the layer and the tensor where an overflow ha
 
 TEST_CASE("a gradient that is not finite names all rows of its update", "[core][nonfinite]") {
   Run run;
-  run.fill("h.1.mlp.c_fc.weight", 0);
-  run.fill("h.1.mlp.c_proj.weight", kHuge);
-  run.fill("ln_f.weight", 1e3f);
+  enlarge_gradient_of_mlp(run, kHuge);
   const auto [text, record] = stopped(run);
   INFO(text);
   CHECK(record["what"] == "gradient");
@@ -330,8 +331,7 @@ TEST_CASE("a weight or a moment that AdamW makes infinite stops the update that 
 
     Run moment;  // the gradient is finite, its square is not
     moment.start.options.grad_clip = 0;
-    moment.fill("h.1.mlp.c_fc.weight", 0);
-    moment.fill("h.1.mlp.c_proj.weight", 1e25f);
+    enlarge_gradient_of_mlp(moment, 1e25f);
     const auto of_moment = stopped(moment, check_from);
     INFO(of_moment.text);
     REQUIRE_FALSE(of_moment.record.is_null());
