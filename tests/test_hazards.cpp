@@ -107,6 +107,25 @@ TEST_CASE("no hazard makes a NaN or an infinity that the formula does not have",
   });
 }
 
+TEST_CASE("standardized scores do not depend on their size", "[core][hazards]") {
+  for (size_t n : {2, 7, 64, 1000}) {
+    const auto z = random_vector("z", n), g = random_vector("g", n);
+    auto at_size = [&](double factor) {  // a power of two; 1e-5 is nothing beside the variance
+      std::vector<double> scaled = z;
+      for (double& x : scaled) x *= factor;
+      RowResult result = result_of<named::norm_softmax, float>(scaled, g);
+      for (double& x : result.dz) x *= factor;
+      return result;
+    };
+    const RowResult usual = at_size(0x1p14);
+    for (double factor : {0x1p40, 0x1p62, 0x1p65, 0x1p99}) {
+      INFO(n << " scores of size " << factor);
+      CHECK(at_size(factor).a == usual.a);
+      CHECK(at_size(factor).dz == usual.dz);
+    }
+  }
+}
+
 // With queries (1, 0, 0, ...) and keys (z sqrt(HS), 0, 0, ...) the scores of query t are the first t + 1 numbers of a row, and
 // each row is a sequence of its own.
 TEST_CASE("attention makes none either", "[core][hazards]") {
