@@ -6,6 +6,7 @@
 #endif
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -24,14 +25,17 @@ namespace emu {
 inline constexpr const char* kSchedules[] = {"schedule=forward", "schedule=reverse", "schedule=random seed=1",
                                              "schedule=random seed=2 preempt=64"};
 
-// Calls run() in orders that differ: on the CPU with 1, 2, 3 and 7 threads, in the emulator by kSchedules. A GPU has an
-// order of its own each time; it runs twice.
+// On the CPU: how many threads share the work. Counts that divide no shape, and more than there are cores or jobs.
+inline constexpr int kThreadCounts[] = {1, 2, 3, 7, 16};
+
+// Calls run() in orders that differ: on the CPU by kThreadCounts, in the emulator by kSchedules. A GPU has an order of
+// its own each time; it runs twice.
 template <class F>
 void in_every_order(F run) {
   if constexpr (backend::kOnHost) {
 #ifdef _OPENMP
     const int before = omp_get_max_threads();
-    for (int threads : {1, 2, 3, 7}) {
+    for (int threads : kThreadCounts) {
       omp_set_num_threads(threads);
       run();
     }
@@ -53,6 +57,13 @@ void in_every_order(F run) {
   }
   run();
   run();
+}
+
+// For results in double: the same bits as twice as many floats.
+inline std::vector<float> bits_of(const std::vector<double>& x) {
+  std::vector<float> halves(2 * x.size());
+  if (!x.empty()) std::memcpy(halves.data(), x.data(), x.size() * sizeof(double));
+  return halves;
 }
 
 // Whether run() returns the same bits (std::vector<float>) in every one of them.

@@ -133,25 +133,21 @@ TEST_CASE("adamw updates every tensor with its own decay, and nothing between th
 }
 
 TEST_CASE("adamw gives the same bits in any order of work", "[core][adamw]") {
-  CHECK(same_for_any_order([&] {
-    State<float> x = five_steps(20011);
-    return joined({x.param, x.m, x.v});
-  }));
+  for (size_t n : {7, 70001})
+    CHECK(same_for_any_order([&] {
+      State<float> x = five_steps(n);
+      return joined({x.param, x.m, x.v});
+    }));
 }
 
 TEST_CASE("sum_of_squares adds up in double, the same in any order of work", "[core][check]") {
-  for (size_t n : {0, 1, 7, 50, 100003}) {
+  for (size_t n : {0, 1, 7, 50, 100003, 300007}) {
     INFO("n " << n);
     auto x = device<float>(random_vector("x", n));
     long double expected = 0;
     for (float element : x) expected += (long double)element * element;
     CHECK(backend::sum_of_squares(x.data(), n) == Approx(double(expected)).epsilon(1e-13));
-    CHECK(same_for_any_order([&] {
-      double sum = backend::sum_of_squares(x.data(), n);
-      std::vector<float> halves(2);
-      std::memcpy(halves.data(), &sum, sizeof sum);
-      return halves;
-    }));
+    CHECK(same_for_any_order([&] { return bits_of({backend::sum_of_squares(x.data(), n)}); }));
   }
   DeviceVector<float> large(1000, 1e30f);  // the square of each is beyond float
   CHECK(backend::sum_of_squares(large.data(), 1000) == Approx(1e63).epsilon(1e-6));

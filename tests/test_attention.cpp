@@ -121,6 +121,7 @@ TEST_CASE("attention gives the same bits in any order of work", "[core][attentio
   for_every_normalizer([&]<class N>(const std::string&) {
     check_order<N>({2, std::min(longest / 2, size_t(67)), 3, 8, false, 0.5});
   });
+  check_order<SSMaxBias>({1, 3, 1, 5, true});  // less work than threads
   for (size_t HS : head_sizes()) {  // one head and many blocks of queries: the CPU's backward adds up to 7 parts
     check_order<Softmax>({1, longest, 1, HS});
     check_order<SSMaxBias>({1, std::min(longest, size_t(203)), 2, HS, true});

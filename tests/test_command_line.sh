@@ -127,7 +127,7 @@ train softmax again 20
 check "the same seed gives the same bits" same_run base again
 train softmax other 20 --seed 2
 check "another seed gives others" differ base other
-for threads in 1 2 3; do
+for threads in 1 2 3 7 16; do
   train ssmax "threads-$threads" 20 --threads "$threads"
   check "$threads threads give the same bits" same_run ssmax "threads-$threads"
 done

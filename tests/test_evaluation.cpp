@@ -9,6 +9,7 @@
 #include "kernels/normalizer/normalizer.h"
 #include "model/backend.h"
 #include "model/weights.h"
+#include "tests/any_order.h"
 #include "tests/catch.h"
 #include "tests/compare.h"
 #include "tests/device_vector.h"
@@ -118,6 +119,19 @@ TEST_CASE("evaluation predicts every token but the first exactly once", "[core][
     CHECK(batched.nats == Approx(one.nats).epsilon(kSameLoss));
     CHECK(compare(batched.nats_by_position, one.nats_by_position, {kSameLoss, 4 * kSameLoss}));
     CHECK(batched.tokens_by_position == one.tokens_by_position);
+  }
+}
+
+TEST_CASE("evaluation gives the same bits in any order of work", "[core][training]") {
+  TempDir folder;
+  const size_t T = 7;
+  const TokenStream stream = stream_of(folder, random_tokens(61, 11), 11);
+  for (size_t B : {1, 5}) {
+    Model model(Position::kRope, B, T);
+    CHECK(same_for_any_order([&] {
+      const Evaluation evaluation = model.evaluate(stream, B, T);
+      return joined({bits_of({evaluation.nats}), bits_of(evaluation.nats_by_position)});
+    }));
   }
 }
 

@@ -159,12 +159,14 @@ TEST_CASE("matmul skips the gradients that nobody wants", "[core][matmul]") {
 }
 
 TEMPLATE_TEST_CASE("matmul gives the same bits in any order of work", "[core][matmul]", fp32, bf16) {
-  for (WeightLayout layout : {WeightLayout::kInOut, WeightLayout::kOutIn}) {
-    Inputs x({131, 97, 203, layout});
-    CHECK(same_for_any_order([&] { return forward<TestType>(x, true); }));
-    CHECK(same_for_any_order([&] {
-      Gradients d = backward<TestType>(x);
-      return joined({d.dinp, d.dweight, d.dbias});
-    }));
-  }
+  for (WeightLayout layout : {WeightLayout::kInOut, WeightLayout::kOutIn})
+    for (Shape shape : {Shape{131, 97, 203, layout}, {3, 5, 7, layout}, {1, 1, 1, layout}, {37, 523, 33, layout}}) {
+      INFO(shape);
+      Inputs x(shape);
+      CHECK(same_for_any_order([&] { return forward<TestType>(x, true); }));
+      CHECK(same_for_any_order([&] {
+        Gradients d = backward<TestType>(x);
+        return joined({d.dinp, d.dweight, d.dbias});
+      }));
+    }
 }

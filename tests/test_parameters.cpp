@@ -7,6 +7,7 @@
 
 #include "model/buffer.h"
 #include "model/parameters.h"
+#include "tests/any_order.h"
 #include "tests/catch.h"
 #include "tests/compare.h"
 #include "tests/model_fixture.h"
@@ -40,6 +41,15 @@ TEST_CASE("model: normalizer, head and positions change no other tensor's initia
           CHECK(same_bits(values.at(name), x));
         }
       }
+}
+
+TEST_CASE("model: initial values are the same bits in any order of work", "[core][model]") {
+  const Config config = with_normalizer(small_config(), normalizer_named("ssmax_bias"));
+  CHECK(same_for_any_order([&] {
+    std::vector<float> all;
+    for (const auto& [name, x] : initial_values(config)) all.insert(all.end(), x.begin(), x.end());
+    return all;
+  }));
 }
 
 TEST_CASE("model: initial values have their mean and standard deviation", "[core][model]") {

@@ -5,8 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <vector>
 
+#include "tests/any_order.h"
 #include "tests/catch.h"
 #include "tests/compare.h"
 #include "tests/error_text.h"
@@ -242,6 +244,22 @@ TEST_CASE("the attention record agrees with the closed form", "[core][training]"
   auto ssmax = observe_attention<named::ssmax>(qkv.data(), dout.data(), theta.data(), slopes.data(), B, T, C, NH);
   check_same_record(ssmax, softmax_record(qkv, dout, slopes, B, T, C, NH,
                                           [&](size_t h, double n) { return double(theta[h]) * std::log(n); }));
+}
+
+TEST_CASE("the attention record is the same bits in any order of work", "[core][training]") {
+  for (auto [B, T, HS] : {std::tuple<size_t, size_t, size_t>{3, 13, 5}, {1, 2, 1}}) {
+    const size_t NH = 3, C = NH * HS;
+    const auto qkv = to_float(random_vector("qkv", B * T * 3 * C)), dout = to_float(random_vector("dout", B * T * C));
+    const std::vector<float> theta = {0.7f, 1.3f, 0.9f, 0.1f, 0.2f, 0.3f};
+    CHECK(same_for_any_order([&, B = B, T = T] {
+      std::vector<double> sums;
+      for (const AttentionSums& head :
+           observe_attention<named::ssmax_bias>(qkv.data(), dout.data(), theta.data(), nullptr, B, T, C, NH))
+        for (const ordered_json& value : head.to_json(1, 0, 0))
+          if (value.is_number_float()) sums.push_back(value.get<double>());
+      return bits_of(sums);
+    }));
+  }
 }
 
 // --- sampling --------------------------------------------------------------------------------------------------------
