@@ -45,6 +45,7 @@ uint64_t Loader::window(uint64_t update, uint64_t row) {
   uint64_t epoch = update / U_, place = update % U_ * (uint64_t(B_) * accum_) + row;
   if (order_ == Order::kSequential) return place;
   if (permutation_.empty() || epoch_ != epoch) {
+    permutation_ = {};  // gives its memory back before the next takes as much
     permutation_ = shuffled_windows(W_, data_seed_, epoch);
     epoch_ = epoch;
   }

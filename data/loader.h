@@ -20,6 +20,11 @@ enum class Order { kShuffled, kSequential };
 // The permutation pi_e of 0..W-1 as above.
 std::vector<uint64_t> shuffled_windows(uint64_t W, uint64_t data_seed, uint64_t epoch);
 
+// The memory that a loader's permutation takes, for a stream of so many tokens.
+inline uint64_t permutation_bytes(uint64_t tokens, int T, Order order) {
+  return order == Order::kShuffled && tokens > 0 ? (tokens - 1) / uint64_t(T) * sizeof(uint64_t) : 0;
+}
+
 // Has no state but the permutation of the epoch last used, so a run that resumes needs the update's number only.
 class Loader {
  public:

@@ -412,6 +412,8 @@ TEST_CASE("windows are cut so that targets are inputs shifted by one", "[core][d
     Loader loader(ramp.stream, 1, T, 1, Order::kSequential, 0);
     CHECK(loader.windows() == uint64_t(W));
     CHECK(loader.updates_per_epoch() == uint64_t(W));
+    CHECK(permutation_bytes(ramp.stream.size(), T, Order::kShuffled) == 8 * uint64_t(W));
+    CHECK(permutation_bytes(ramp.stream.size(), T, Order::kSequential) == 0);
     for (int u = 0; u < 2 * W; u++) {
       auto row = rows_of_update(loader, 1, T, 1, u)[0];
       CHECK(std::vector<int32_t>(row.begin(), row.begin() + T) == count_up(u % W * T, T));

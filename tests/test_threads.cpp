@@ -138,6 +138,33 @@ TEST_CASE("available memory is MemAvailable or what the cgroup leaves", "[core][
   }
 }
 
+TEST_CASE("limits of the process count as memory that is free", "[core][threads]") {
+  FakeMachine machine;
+  auto set_limits = [&](const std::string& address_space, const std::string& data) {
+    machine.set("/proc/self/limits",
+                "Limit                     Soft Limit           Hard Limit           Units     \n"
+                "Max stack size            8388608              unlimited            bytes     \n"
+                "Max data size             " +
+                    data +
+                    "            unlimited            bytes\n"
+                    "Max address space         " +
+                    address_space + "           unlimited   bytes\n");
+  };
+  CHECK(memory_below_limits(machine.root()) == SIZE_MAX);
+  set_limits("unlimited", "unlimited");
+  machine.set("/proc/self/status", "Name:\ttrain\nVmPeak:\t  999999 kB\nVmSize:\t   51200 kB\nVmData:\t 20480 kB\n");
+  CHECK(memory_below_limits(machine.root()) == SIZE_MAX);
+  set_limits(std::to_string(150 * kMiB), "unlimited");
+  CHECK(memory_below_limits(machine.root()) == 100 * kMiB);
+  set_limits(std::to_string(150 * kMiB), std::to_string(50 * kMiB));
+  CHECK(memory_below_limits(machine.root()) == 30 * kMiB);
+  CHECK(available_memory_bytes(machine.root()) == 0);
+  set_limits("unlimited", std::to_string(100 * kMiB));
+  CHECK(available_memory_bytes(machine.root()) == 48 * kMiB);  // 100 - 20 in use - 32 for huge pages
+  set_limits(std::to_string(5 * kMiB), "unlimited");
+  CHECK(memory_below_limits(machine.root()) == 0);
+}
+
 TEST_CASE("peak memory grows with what is touched", "[core][threads]") {
   std::vector<char> touched(64 * kMiB, 1);
   CHECK(touched[peak_memory_bytes() % touched.size()] == 1);  // read, so that no compiler leaves the vector out

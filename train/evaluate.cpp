@@ -54,7 +54,7 @@ int run(int argc, char** argv) {
                 std::to_string(stream.size()) + " tokens; use at most " + std::to_string(stream.size() - 1));
 
   const size_t T = options.seq_len > 0 ? options.seq_len : model.config.T;
-  model.load(options.batch_size, T, set_threads(options.threads));
+  const MemoryPlan plan = model.load(options.batch_size, T, set_threads(options.threads));
   const Evaluation result = evaluate<SelectedNormalizer, SelectedPrecision>(model.config, model.weights.view(), model.a,
                                                                             stream, options.batch_size, T, UINT64_MAX);
 
@@ -63,6 +63,7 @@ int run(int argc, char** argv) {
   print_fact("checkpoint", model.path);
   print_fact("data", stream.name());
   print_fact("tokens", with_commas(result.tokens) + ", in windows of " + with_commas(T));
+  print_fact("memory", plan_text(plan));
   std::printf("%-12s %.6f nats per token\n", "loss", result.loss());
   const double bytes =
       data.tokenizer == "bytes" ? double(stream.size()) : double(folder ? data.bytes_in(options.split) : 0);

@@ -282,6 +282,7 @@ int run_training(const TrainOptions& asked) {
   const DeviceFacts device = backend::describe_device(threads, uses_tf32(options));
   MemoryPlan plan =
       plan_memory<S>(start.config, kRowWords<N>, options.batch_size, options.seq_len, true, threads.threads);
+  if (backend::kOnHost) plan.workspace += permutation_bytes(data.train.size(), options.seq_len, order_of(options));
   const bool in_background = saves_in_background(options, plan, checkpoint_copy_bytes(start.config));
   if (in_background || !backend::kOnHost) plan.checkpoint = checkpoint_copy_bytes(start.config);
   print_banner(start, data, device, plan, in_background);

@@ -16,6 +16,10 @@
 
 namespace {
 
+// Address space that a program takes beyond what it plans: its blocks are aligned to huge pages of 2 MiB, and so are
+// their sizes, at both of which the C library is generous.
+constexpr size_t kRounding = size_t(32) << 20;
+
 // The number after `key` in lines such as "MemAvailable:   123 kB" or "inactive_file 456"; 0 where there is none.
 uint64_t number_after(const std::string& text, const std::string& key) {
   std::istringstream lines(text);
@@ -47,6 +51,15 @@ size_t free_in_cgroup(const std::string& folder) {
   return limit > used ? limit - used : 0;
 }
 
+// What a limit of the process leaves free, in a line of `limits` such as "Max data size   1048576   unlimited   bytes";
+// SIZE_MAX where there is none ("unlimited").
+size_t free_below_limit(const std::string& limits, const std::string& name, uint64_t used) {
+  const size_t at = limits.find(name);
+  uint64_t limit = 0;
+  if (at == std::string::npos || !(std::istringstream(limits.substr(at + name.size())) >> limit)) return SIZE_MAX;
+  return limit > used ? limit - used : 0;
+}
+
 }  // namespace
 
 size_t available_memory_bytes(const std::string& root) {
@@ -58,7 +71,16 @@ size_t available_memory_bytes(const std::string& root) {
 #endif
   if (uint64_t kib = number_after(text_of_file(root + "/proc/meminfo"), "MemAvailable:")) bytes = kib * 1024;
   for (const std::string& folder : cgroup_folders("memory", root)) bytes = std::min(bytes, free_in_cgroup(folder));
-  return bytes;
+  const size_t address_space = memory_below_limits(root);
+  return address_space == SIZE_MAX ? bytes : std::min(bytes, address_space - std::min(address_space, kRounding));
+}
+
+size_t memory_below_limits(const std::string& root) {
+  const std::string limits = text_of_file(root + "/proc/self/limits"),
+                    status = text_of_file(root + "/proc/self/status");
+  auto used = [&](const char* key) { return number_after(status, key) * 1024; };
+  return std::min(free_below_limit(limits, "Max address space", used("VmSize:")),
+                  free_below_limit(limits, "Max data size", used("VmData:")));
 }
 
 size_t peak_memory_bytes() {
@@ -67,7 +89,8 @@ size_t peak_memory_bytes() {
 #ifdef __APPLE__
   return size_t(usage.ru_maxrss);  // bytes
 #else
-  return size_t(usage.ru_maxrss) * 1024;  // KiB
+  const uint64_t of_files = number_after(text_of_file("/proc/self/status"), "RssFile:");
+  return size_t(usage.ru_maxrss - std::min<uint64_t>(of_files, usage.ru_maxrss)) * 1024;  // KiB
 #endif
 }
 

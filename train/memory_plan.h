@@ -17,7 +17,7 @@ Workspace workspace(const Config& config, size_t B, size_t T);
 struct MemoryPlan {
   size_t parameters = 0, gradients = 0, optimizer = 0;  // parameters: in either precision; optimizer: AdamW's moments
   size_t activations = 0;                               // what the forward saves, and the gradients between layers
-  size_t workspace = 0;                                 // scratch memory of all threads
+  size_t workspace = 0;   // scratch memory of all threads; of a training run on the CPU also the order of its data
   size_t checkpoint = 0;  // always of the host: the copy from which a checkpoint is written while training goes on
 
   size_t total() const;  // on the backend

@@ -1,5 +1,7 @@
 #include "train/threads.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -11,6 +13,7 @@
 
 #include "data/error.h"
 #include "train/cgroup.h"
+#include "train/memory.h"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -71,6 +74,27 @@ int machine_cores() {
   return cores > 0 ? cores : std::max(1, int(std::thread::hardware_concurrency()));
 }
 
+#ifdef _OPENMP
+// Starts the threads, so that their stacks are taken before anyone asks how much memory is free. The OpenMP libraries end
+// the program where they get no stack, so limits are looked at first.
+void start_threads(const ThreadCount& choice) {
+  pthread_attr_t attributes;
+  size_t stack = 0;
+  pthread_attr_init(&attributes);
+  pthread_attr_getstacksize(&attributes, &stack);
+  pthread_attr_destroy(&attributes);
+  const size_t needed = stack * size_t(choice.threads - 1), available = memory_below_limits();
+  if (needed > available)
+    throw Error(std::to_string(choice.threads) + " threads (" + choice.reason + ") need " + format_bytes(needed) +
+                " for their stacks, and the limits of this process leave " + format_bytes(available) +
+                "; use fewer --threads or raise ulimit -v and -d");
+  int started = 0;
+#pragma omp parallel
+#pragma omp atomic
+  started++;
+}
+#endif
+
 }  // namespace
 
 int physical_cores(const std::vector<int>& cpus, const std::string& root) {
@@ -123,6 +147,7 @@ ThreadCount set_threads(int asked) {
 #ifdef _OPENMP
   omp_set_dynamic(0);
   omp_set_num_threads(choice.threads);
+  start_threads(choice);
   return choice;
 #else
   std::string wanted = choice.threads > 1 ? "; it would use " + std::to_string(choice.threads) : "";

@@ -11,10 +11,11 @@ struct ThreadCount {
   std::string reason;  // "2 physical cores in the affinity mask"
 };
 
-// Chooses the number of threads, tells OpenMP, and returns it for the banner. `asked` is --threads, 0 where it is not
+// Chooses the number of threads, starts them, and returns it for the banner. `asked` is --threads, 0 where it is not
 // given. Then OMP_NUM_THREADS counts, then the physical cores in the affinity mask, at most the cgroup's CPU quota: two
 // threads on one core, or more threads than quota, make these kernels slower. What the user asks for is not capped.
-// Error where OMP_NUM_THREADS is no number. Built without OpenMP the answer is 1.
+// Error where OMP_NUM_THREADS is no number, or where the process's limits leave no room for the threads' stacks. Built
+// without OpenMP the answer is 1.
 ThreadCount set_threads(int asked);
 
 // Makes threads that wait for work sleep after some microseconds. By default they spin, for milliseconds (libgomp) or

@@ -37,9 +37,9 @@ struct TrainedModel {
     config.normalizer_params = SelectedNormalizer::params;
   }
 
-  // Allocates for B x T tokens at once and reads the tensors. With learned positions T may not exceed those of the
-  // model.
-  void load(size_t B, size_t T, const ThreadCount& threads) {
+  // Allocates for B x T tokens at once and reads the tensors; returns the plan. With learned positions T may not exceed
+  // those of the model.
+  MemoryPlan load(size_t B, size_t T, const ThreadCount& threads) {
     if (config.position == Position::kLearned && T > size_t(config.T))
       throw Error("--seq-len is " + std::to_string(T) + ", but the model has learned positions for " +
                   std::to_string(config.T) + " tokens; use at most that");
@@ -52,5 +52,6 @@ struct TrainedModel {
     backend::reserve_scratch(scratch.each_thread, scratch.shared);
     a = view_activations<S>(config, kWords, B, T, false, activation_memory.data());
     weights.fill([&](float* parameters) { load_parameters(path, config, parameters, LoadMode::kExact); });
+    return plan_memory<S>(config, kWords, B, T, false, threads.threads);
   }
 };

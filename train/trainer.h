@@ -35,6 +35,10 @@
 #include "train/schedule.h"
 #include "train/start.h"
 
+inline Order order_of(const TrainOptions& options) {
+  return options.order == "sequential" ? Order::kSequential : Order::kShuffled;
+}
+
 template <class N, class P = fp32>
 class Trainer {
   using S = backend::Storage<P>;
@@ -44,8 +48,8 @@ class Trainer {
       : options_(start.options),
         config_(start.config),
         data_(data),
-        loader_(data.train, options_.batch_size, options_.seq_len, options_.grad_accum,
-                options_.order == "sequential" ? Order::kSequential : Order::kShuffled, options_.data_seed),
+        loader_(data.train, options_.batch_size, options_.seq_len, options_.grad_accum, order_of(options_),
+                options_.data_seed),
         tensors_(parameter_tensors(config_)),
         B_(options_.batch_size),
         T_(options_.seq_len) {}
