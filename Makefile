@@ -9,6 +9,9 @@ endif
 # The processor to build for: this one (native), the same for everyone (PORTABLE=1), or any name that -march= takes.
 override PORTABLE := $(filter-out 0,$(PORTABLE))
 override SANITIZE := $(filter-out 0,$(SANITIZE))
+ifneq ($(filter-out 1 thread,$(SANITIZE)),)
+$(error SANITIZE=$(SANITIZE) is unknown: it is 1, for the address and undefined-behaviour sanitizers, or thread)
+endif
 X86 := $(filter x86_64 amd64,$(shell uname -m))
 ifdef PORTABLE
 MARCH ?= $(if $(X86),x86-64-v3,native)
@@ -18,7 +21,7 @@ MARCH ?= native
 # A build folder for every combination of options, so that two builds never mix.
 COMPILER := $(lastword $(notdir $(CXX)))
 BUILD ?= build$(if $(filter-out g++ c++,$(COMPILER)),-$(COMPILER))$(if $(PORTABLE),-portable,$(if $(filter-out \
-  native,$(MARCH)),-$(MARCH)))$(if $(SANITIZE),-sanitize)
+  native,$(MARCH)),-$(MARCH)))$(if $(SANITIZE),-$(SANITIZE:1=sanitize))
 SYSTEM = CXX='$(CXX)' MARCH='$(MARCH)' BUILD='$(BUILD)' sh train/system.sh
 
 # Every core, unless -j says otherwise; a make started by this one shares its jobs.
@@ -28,6 +31,10 @@ endif
 MAKEFLAGS += --no-print-directory
 
 # --- sources ----------------------------------------------------------------------------------------------------------
+
+ifneq ($(and $(filter thread,$(SANITIZE)),$(filter-out clang++%,$(COMPILER))),)
+$(error SANITIZE=thread needs CXX=clang++, whose OpenMP library tells the sanitizer what its barriers order)
+endif
 
 # The names of all normalizers: the first column of the list EVERY_NORMALIZER.
 NORMALIZERS := $(shell sed -n '/define EVERY_NORMALIZER/,/[^\\]$$/s/^ *X.\([a-z0-9_]*\),.*/\1/p' \
@@ -127,19 +134,25 @@ COMMAND_LINE_NORMALIZERS := softmax ssmax
 # What make test needs beside what make core does. The emulator runs on Linux alone.
 EMULATED_TESTS := $(patsubst %,$(BUILD)/tests/%,emulator emulated-fp32 emulated-bf16) $(BUILD)/emulated/bench-cuda \
   $(foreach folder,softmax-cuda ssmax-cuda softmax-cuda-bf16,$(PROGRAMS:%=$(BUILD)/emulated/$(folder)/%))
-BEYOND_CORE := $(BUILD)/bench $(if $(filter Linux,$(shell uname -s)),$(EMULATED_TESTS))
+BEYOND_CORE := $(BUILD)/bench $(if $(SANITIZE),,$(if $(filter Linux,$(shell uname -s)),$(EMULATED_TESTS)))
 test core: deps
-	@$(MAKE) NORMALIZER='$(COMMAND_LINE_NORMALIZERS)' all $(BUILD)/tests/all $(if $(filter test,$@),$(BEYOND_CORE))
-	@BUILD='$(BUILD)' sh tests/run.sh $@
+	@$(MAKE) NORMALIZER='$(COMMAND_LINE_NORMALIZERS)' all $(BUILD)/tests/all $(if $(filter test,$@),$(BEYOND_CORE)) \
+	  $(if $(filter thread,$(SANITIZE)),$(BUILD)/tests/planted_race)
+	@BUILD='$(BUILD)' SANITIZE='$(SANITIZE)' sh tests/run.sh $@
 
-## make sanitize         make core, with the address and undefined-behaviour sanitizers                            11 min
-.PHONY: sanitize
+## make sanitize         make test with clang++'s address and undefined-behaviour sanitizers; not the kernels for  ?? min
+##                         a GPU, whose emulator takes the sanitizers' place
+## make races            make core with clang++'s thread sanitizer, on 4 threads                                   ?? min
+.PHONY: sanitize races
 sanitize:
-	@$(MAKE) core SANITIZE=1
+	@$(MAKE) test SANITIZE=1 CXX=clang++
+# ThreadSanitizer sees accesses of up to 16 bytes: registers of SSE2 and NEON, not those of AVX.
+races:
+	@$(MAKE) core SANITIZE=thread CXX=clang++ $(if $(X86),MARCH=x86-64)
 
-## make test-all         make test, and make core with clang++, for portable and baseline x86-64, with sanitizers  29 min
+## make test-all         make test, sanitize and races, make core with clang++, for portable and baseline x86-64   ?? min
 .PHONY: test-all
-EVERYWHERE := test 'core CXX=clang++' 'core PORTABLE=1' $(if $(X86),'core MARCH=x86-64') 'core SANITIZE=1'
+EVERYWHERE := test 'core CXX=clang++' 'core PORTABLE=1' $(if $(X86),'core MARCH=x86-64') sanitize races
 test-all:
 	@mkdir -p $(BUILD)
 	@for options in $(EVERYWHERE); do echo "=== make $$options"; $(MAKE) $$options 2>&1; done | tee $(BUILD)/test-all.log
@@ -205,7 +218,7 @@ clean:
 ## make help             this list                                                                                 1 s
 ##
 ## Options of all of them: PORTABLE=1 one build for every x86-64-v3 machine; MARCH=x86-64 another processor;
-## SANITIZE=1; CXX=clang++; V=1 shows the commands; -j1 one job at a time. Each combination has a build folder.
+## SANITIZE=1 or thread; CXX=clang++; V=1 shows the commands; -j1 one job at a time. Each combination has a build folder.
 .PHONY: help
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -213,7 +226,7 @@ help:
 # --- how it is built --------------------------------------------------------------------------------------------------
 
 # The machine is looked at only where something is compiled; the goals named here start another make for that.
-WITHOUT_COMPILER := deps curves test core sanitize test-all bench bench-check cuda-check test-cuda bench-cuda format \
+WITHOUT_COMPILER := deps curves test core sanitize races test-all bench bench-check cuda-check test-cuda bench-cuda format \
   format-check clean help
 ifneq ($(filter-out $(WITHOUT_COMPILER),$(or $(MAKECMDGOALS),all)),)
 -include $(BUILD)/system.mk
@@ -221,10 +234,15 @@ $(BUILD)/system.mk: FORCE
 	@$(SYSTEM) check
 endif
 
+# Of sanitized programs the kernels alone are optimized, a little: elsewhere that takes longer than it wins back, and what
+# is optimized away is not checked.
 ifdef SANITIZE
-OPTIMIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+OPTIMIZE := -O0 -g1 -fno-omit-frame-pointer -fno-sanitize-recover=all \
+  -fsanitize=$(if $(filter thread,$(SANITIZE)),thread,address,undefined)
+KERNELS := -O1
 else
 OPTIMIZE := -O3
+SOME := -O1
 endif
 # g++ 12 warns of overlapping copies inside std::string where there are none (GCC bug 105651).
 WARNINGS := -Wall -Wextra $(if $(filter g++%,$(COMPILER)),-Wno-restrict)
@@ -254,8 +272,9 @@ $(BUILD)/objects/data/prepare.o: $(BUILD)/folder
 $(BUILD)/objects/data/prepare.o: DEFINES = -DATTNORM_SOURCE_DIR='"$(CURDIR)"'
 
 # What does no arithmetic of a model costs the compiler more time than optimizing it could ever win back.
-$(BUILD)/objects/data/%.o $(BUILD)/objects/train/%.o: LEVEL = -O1
-$(TESTS:%.cpp=$(BUILD)/objects/%.o): LEVEL = -O1
+$(BUILD)/objects/data/%.o $(BUILD)/objects/train/%.o: LEVEL = $(SOME)
+$(BUILD)/objects/kernels/%.o $(BUILD)/%/objects/kernels/cpu/attention.o: LEVEL = $(KERNELS)
+$(TESTS:%.cpp=$(BUILD)/objects/%.o): LEVEL = $(SOME)
 
 $(BUILD)/objects/%.o: %.cpp $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -273,7 +292,7 @@ $(BUILD)/compare: $(BUILD)/objects/train/compare.o $(BUILD)/common.a
 define normalizer_rules
 $(call instantiations_of,$(1)): $(BUILD)/$(1)/objects/%.o: %.cpp $(BUILD)/flags
 	@mkdir -p $$(@D)
-	$$(COMPILE) -DATTNORM_NORMALIZER=$(1)
+	$$(COMPILE) $$(LEVEL) -DATTNORM_NORMALIZER=$(1)
 endef
 $(foreach name,$(NORMALIZERS),$(eval $(call normalizer_rules,$(name))))
 
@@ -281,7 +300,7 @@ define program_rules  # normalizer, precision, variant
 $(BUILD)/$(3)/objects/train/%.o: train/%.cpp $(BUILD)/flags
 	@mkdir -p $$(@D)
 	$$(COMPILE) $$(LEVEL) -DATTNORM_NORMALIZER=$(1) -DATTNORM_PRECISION=$(2)
-$(PROGRAMS:%=$(BUILD)/$(3)/objects/train/%.o): LEVEL = -O1
+$(PROGRAMS:%=$(BUILD)/$(3)/objects/train/%.o): LEVEL = $(SOME)
 $(PROGRAMS:%=$(BUILD)/$(3)/%): $(BUILD)/$(3)/%: $(BUILD)/$(3)/objects/train/%.o $(BUILD)/$(3)/objects/train/loop.o \
   $(call instantiations_of,$(1)) $(BUILD)/common.a
 	$$(LINK)
@@ -395,6 +414,11 @@ $(BUILD)/tests/emulator: $(EMULATOR_TESTS:%.cpp=$(BUILD)/emulated/objects/%.o) $
 $(BUILD)/tests/all: $(TESTS:%.cpp=$(BUILD)/objects/%.o) $(call instantiations_of,$(NORMALIZERS)) $(BUILD)/common.a
 	@mkdir -p $(@D)
 	$(LINK) $(CATCH_LIBS)
+
+# Compiled with -fsanitize=thread only: what that sanitizer is tried on.
+$(BUILD)/tests/planted_race: $(BUILD)/objects/tests/sanitizers/planted_race.o $(BUILD)/common.a
+	@mkdir -p $(@D)
+	$(LINK)
 
 $(BUILD)/bench: $(BENCHMARK:%.cpp=$(BUILD)/objects/%.o) $(call instantiations_of,$(NORMALIZERS)) $(BUILD)/common.a
 	$(LINK) -ldl

@@ -10,6 +10,15 @@ set -u
 : "${BUILD:=build}"
 export BUILD
 export OMP_WAIT_POLICY=passive  # threads that wait must not take the cores of other programs
+# For builds with sanitizers, SANITIZE=1 or thread. Races are looked for among more threads than there may be cores. The
+# first option for that is the one that OpenMP's tool Archer asks for; it would hide what system calls read and what
+# memcpy copies, so the file that is included takes it back, and OpenMP's library is left out by races.txt instead.
+: "${SANITIZE:=}"
+sanitizers=$PWD/tests/sanitizers
+export LSAN_OPTIONS="suppressions=$sanitizers/leaks.txt:print_suppressions=0"
+export TSAN_OPTIONS="ignore_noninstrumented_modules=1:include=$sanitizers/thread_options.txt"
+TSAN_OPTIONS="$TSAN_OPTIONS:suppressions=$sanitizers/races.txt"
+[ "$SANITIZE" != thread ] || export OMP_NUM_THREADS=4
 log=$BUILD/tests/log
 passed=0 failed=0
 
@@ -68,6 +77,7 @@ program() {
   count $(catch_summary)
 }
 
+[ "$SANITIZE" != thread ] || script tests/test_races.sh
 case ${1-} in
   test) program all ;;
   core) program all '[core]' ;;
@@ -88,13 +98,16 @@ if [ "$1" = test ]; then
   script tests/test_build.sh
   script tests/test_bench.sh
 fi
-if [ "$1" = test ] && [ "$(uname -s)" = Linux ]; then
+if [ "$1" = test ] && [ -n "$SANITIZE" ]; then
+  echo "skipped: the kernels for a GPU, whose emulator takes the sanitizers' place, and memory, of which they take much"
+elif [ "$1" = test ] && [ "$(uname -s)" = Linux ]; then
+  script tests/test_memory.sh
   emulated emulator
   emulated emulated-fp32 emulated-bf16
   script tests/test_cuda_programs.sh
   script tests/test_bench_cuda.sh
 elif [ "$1" = test ]; then
-  echo "skipped: the kernels for a GPU, for their emulator runs on Linux alone"
+  echo "skipped: the kernels for a GPU, for their emulator runs on Linux alone, and memory"
 fi
 
 echo "$passed passed, $failed failed"

@@ -32,6 +32,11 @@ check "an unknown normalizer is refused in one sentence" \
 run make PRECISION=fp16
 check "an unknown precision is refused in one sentence" ended_with 2 "PRECISION=fp16 is unknown: it is fp32 or bf16" 1
 
+run make SANITIZE=memory
+check "an unknown sanitizer is refused in one sentence" ended_with 2 "SANITIZE=memory is unknown: it is 1, for the " 1
+run make SANITIZE=thread CXX=g++
+check "... and a compiler whose barriers the sanitizer does not know" ended_with 2 "SANITIZE=thread needs CXX=clang++" 1
+
 # Lines "PATH COMMAND" of what a build for normalizer $1 in precision $2 writes.
 writes() {
   make -n V=1 BUILD="$temp/build" NORMALIZER="$1" PRECISION="$2" | sed -n 's/.* -o \([^ ]*\) .*/\1 &/p' | sort
@@ -55,11 +60,11 @@ check "nor do two precisions" different_paths softmax softmax-bf16 ATTNORM_PRECI
 
 folders_differ() {
   for options in "" PORTABLE=1 SANITIZE=1 CXX=clang++ MARCH=x86-64 "PORTABLE=1 SANITIZE=1" "CXX=clang++ SANITIZE=1" \
-    "CXX=clang++ PORTABLE=1" "MARCH=x86-64 SANITIZE=1"; do
+    "CXX=clang++ SANITIZE=thread" "CXX=clang++ PORTABLE=1" "MARCH=x86-64 SANITIZE=1"; do
     make -n clean $options
   done > "$temp/folders"
   cat "$temp/folders"
-  [ "$(sort -u "$temp/folders" | wc -l)" -eq 9 ]
+  [ "$(sort -u "$temp/folders" | wc -l)" -eq 10 ]
 }
 check "every combination of options has its own build folder" folders_differ
 

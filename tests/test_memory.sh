@@ -62,7 +62,8 @@ watched() {
   done
   wait $!
   status=$?
-  peak=$(awk '/^VmHWM/ { most = $2 } /^RssFile/ { files = $2 } END { printf "%.0f", (most - files) * 1024 }' "$temp/last")
+  peak=$(awk '/^VmHWM/ { most = $2 } /^RssFile/ { files = $2 }
+              END { printf "%.0f", (most - files) * 1024 }' "$temp/last")
 }
 
 # used_again NAME RUN DATA: a run that goes on, one that starts from its weights, and the programs that use a model
@@ -101,8 +102,8 @@ if [ "$free_gib" -ge 8 ]; then
   write_tokens gpt2-tokens/train.bin 10000
   write_tokens gpt2-tokens/val.bin 1100
   options="--data gpt2-tokens --grad-accum 1 --warmup-steps 0 --eval-every 0"
-  trained "gpt2, with checkpoints" gpt2 "$softmax/train" --preset gpt2 $options --steps 2 --checkpoint-every 1 --keep 1 \
-    --attention-every 0
+  trained "gpt2, with checkpoints" gpt2 "$softmax/train" --preset gpt2 $options --steps 2 --checkpoint-every 1 \
+    --keep 1 --attention-every 0
   watched "$softmax/evaluate" --checkpoint gpt2 --data gpt2-tokens --batch-size 4
   compared "evaluate, gpt2" "$(planned)" "$peak"
   rm -r gpt2

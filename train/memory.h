@@ -5,8 +5,9 @@
 #include <string>
 
 // Bytes that can still be allocated without swapping: Linux's MemAvailable, at most what the process's cgroups (version
-// 1 and 2) leave free, where cached file pages count as free, and what memory_below_limits() leaves after rounding to
-// huge pages. On macOS the memory of the machine. The largest size_t where the system does not tell. Paths are read below `root`, "" on a real machine.
+// 1 and 2) leave free, where cached file pages count as free, and at most what memory_below_limits() leaves once blocks
+// are rounded to huge pages. On macOS the memory of the machine. The largest size_t where the system does not tell.
+// Paths are read below `root`, "" on a real machine.
 size_t available_memory_bytes(const std::string& root = "");
 
 // Bytes of address space that the process's limits (ulimit -v, ulimit -d) leave free. Stacks of threads take some.

@@ -75,7 +75,7 @@ int machine_cores() {
 }
 
 #ifdef _OPENMP
-// Starts the threads, so that their stacks are taken before anyone asks how much memory is free. The OpenMP libraries end
+// Starts the threads, so that their stacks are taken before anyone asks how much memory is free. OpenMP's libraries end
 // the program where they get no stack, so limits are looked at first.
 void start_threads(const ThreadCount& choice) {
   pthread_attr_t attributes;
