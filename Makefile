@@ -59,6 +59,7 @@ PER_PROGRAM := train/loop.cpp $(PROGRAMS:%=train/%.cpp)
 SHARED_MAINS := data/prepare.cpp train/compare.cpp
 COMMON := $(filter-out $(INSTANTIATIONS) $(PER_PROGRAM) $(SHARED_MAINS), \
   $(wildcard kernels/*.cpp kernels/*/*.cpp model/*.cpp data/*.cpp train/*.cpp))
+DURABLE_TESTS := $(wildcard tests/durable/test_*.cpp) tests/durable/runs.cpp
 CUDA_BENCHMARK := $(wildcard tests/bench_cuda*.cpp)
 BENCHMARK := $(filter-out $(CUDA_BENCHMARK),$(wildcard tests/bench*.cpp))
 TESTS := $(filter-out $(BENCHMARK) $(CUDA_BENCHMARK) tests/test_cuda_%,$(wildcard tests/*.cpp))
@@ -131,12 +132,14 @@ curves: deps
 ## make core             the short tests: every kernel and normalizer once, and the command lines                  3 min
 .PHONY: test core
 COMMAND_LINE_NORMALIZERS := softmax ssmax
-# What make test needs beside what make core does. The emulator runs on Linux alone.
+# What make test needs beside what make core does. The emulator, and the library that lets a disk fail, run on Linux alone.
+ON_LINUX := $(filter Linux,$(shell uname -s))
+DURABLE := $(if $(ON_LINUX),$(BUILD)/tests/durable $(BUILD)/tests/faults.so)
 EMULATED_TESTS := $(patsubst %,$(BUILD)/tests/%,emulator emulated-fp32 emulated-bf16) $(BUILD)/emulated/bench-cuda \
   $(foreach folder,softmax-cuda ssmax-cuda softmax-cuda-bf16,$(PROGRAMS:%=$(BUILD)/emulated/$(folder)/%))
-BEYOND_CORE := $(BUILD)/bench $(if $(SANITIZE),,$(if $(filter Linux,$(shell uname -s)),$(EMULATED_TESTS)))
+BEYOND_CORE := $(BUILD)/bench $(if $(ON_LINUX),$(BUILD)/sa_softmax/train $(if $(SANITIZE),,$(EMULATED_TESTS)))
 test core: deps
-	@$(MAKE) NORMALIZER='$(COMMAND_LINE_NORMALIZERS)' all $(BUILD)/tests/all $(if $(filter test,$@),$(BEYOND_CORE)) \
+	@$(MAKE) NORMALIZER='$(COMMAND_LINE_NORMALIZERS)' all $(BUILD)/tests/all $(DURABLE) $(if $(filter test,$@),$(BEYOND_CORE)) \
 	  $(if $(filter thread,$(SANITIZE)),$(BUILD)/tests/planted_race)
 	@BUILD='$(BUILD)' SANITIZE='$(SANITIZE)' sh tests/run.sh $@
 
@@ -274,7 +277,7 @@ $(BUILD)/objects/data/prepare.o: DEFINES = -DATTNORM_SOURCE_DIR='"$(CURDIR)"'
 # What does no arithmetic of a model costs the compiler more time than optimizing it could ever win back.
 $(BUILD)/objects/data/%.o $(BUILD)/objects/train/%.o: LEVEL = $(SOME)
 $(BUILD)/objects/kernels/%.o $(BUILD)/%/objects/kernels/cpu/attention.o: LEVEL = $(KERNELS)
-$(TESTS:%.cpp=$(BUILD)/objects/%.o): LEVEL = $(SOME)
+$(patsubst %.cpp,$(BUILD)/objects/%.o,$(TESTS) $(DURABLE_TESTS)): LEVEL = $(SOME)
 
 $(BUILD)/objects/%.o: %.cpp $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -420,6 +423,14 @@ $(BUILD)/tests/planted_race: $(BUILD)/objects/tests/sanitizers/planted_race.o $(
 	@mkdir -p $(@D)
 	$(LINK)
 
+$(BUILD)/tests/durable: $(DURABLE_TESTS:%.cpp=$(BUILD)/objects/%.o) $(BUILD)/objects/tests/main.o $(BUILD)/common.a
+	@mkdir -p $(@D)
+	$(LINK) $(CATCH_LIBS)
+# Not sanitized: it is loaded before the sanitizers are.
+$(BUILD)/tests/faults.so: tests/durable/faults.cpp $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(RUN) $(CXX) -std=c++20 -O1 $(WARNINGS) -fPIC -shared -o $@ $< -ldl
+
 $(BUILD)/bench: $(BENCHMARK:%.cpp=$(BUILD)/objects/%.o) $(call instantiations_of,$(NORMALIZERS)) $(BUILD)/common.a
 	$(LINK) -ldl
 
@@ -438,7 +449,8 @@ $(BUILD)/emulated/bench-cuda: $(BENCH_CUDA_OBJECTS) $(call bench_cuda_kernels_in
 # Objects stay, so that the next build is short.
 .SECONDARY:
 
--include $(patsubst %.cpp,$(BUILD)/objects/%.d,$(COMMON) $(SHARED_MAINS) $(TESTS) $(BENCHMARK))
+-include $(patsubst %.cpp,$(BUILD)/objects/%.d,$(COMMON) $(SHARED_MAINS) $(TESTS) $(DURABLE_TESTS) \
+  $(BENCHMARK))
 -include $(foreach name,$(NORMALIZERS),$(patsubst %.cpp,$(BUILD)/$(name)/objects/%.d,$(INSTANTIATIONS)) \
   $(patsubst %.cpp,$(BUILD)/$(name)-cuda/objects/%.d,$(MODEL)) $(BUILD)/$(name)-cuda/objects/kernels/cuda/attention.cu.d \
   $(BUILD)/emulated/$(name)-cuda/objects/kernels/cuda/attention.cu.d \
