@@ -132,7 +132,7 @@ curves: deps
 ## make core             the short tests: every kernel and normalizer once, and the command lines                  3 min
 .PHONY: test core
 COMMAND_LINE_NORMALIZERS := softmax ssmax
-# What make test needs beside what make core does. The emulator, and the library that lets a disk fail, run on Linux alone.
+# What make test needs beside what make core does. The emulator, and the library that lets disks fail, run on Linux alone.
 ON_LINUX := $(filter Linux,$(shell uname -s))
 DURABLE := $(if $(ON_LINUX),$(BUILD)/tests/durable $(BUILD)/tests/faults.so)
 EMULATED_TESTS := $(patsubst %,$(BUILD)/tests/%,emulator emulated-fp32 emulated-bf16) $(BUILD)/emulated/bench-cuda \

@@ -77,8 +77,8 @@ program() {
   count $(catch_summary)
 }
 
-# durable [OPTION...]: runs that are killed and disks that fail, which make builds where they can be arranged: on Linux. On
-# a disk of memory where there is one: a real one would sync for most of the time.
+# durable [OPTION...]: runs that are killed and disks that fail, which make builds where they can be arranged: on Linux.
+# On a disk of memory where there is one: a real one would sync for most of the time.
 durable() {
   if [ -e "$BUILD/tests/durable" ]; then
     [ ! -w /dev/shm ] || export TMPDIR=/dev/shm

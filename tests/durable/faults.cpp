@@ -1,14 +1,14 @@
-// A library that counts the calls by which a program changes files, and lets one of them go wrong: the disk is full, the
-// power fails. For Linux; the tests in this folder preload it into attnorm's programs:
+// A library that counts the calls by which a program changes files, and lets one of them go wrong: the disk is full,
+// the process is killed. For Linux; the tests in this folder preload it into attnorm's programs:
 //
-//   LD_PRELOAD=build/tests/faults.so FAULTS_IN=$PWD/runs FAULTS_LOG=calls FAULTS='12 fail ENOSPC' build/softmax/train ...
+//   LD_PRELOAD=build/tests/faults.so FAULTS_IN=$PWD/runs FAULTS_LOG=calls FAULTS='12 fail ENOSPC' build/softmax/train
 //
 // FAULTS_IN     the folder, as an absolute path: calls that change what lies below it, or it, are counted from 1
-// FAULTS_LOG    a file that gets a line for each such call before it is made: "7 rename a -> b", its number, its name and
-//               its paths in the folder ("." for the folder itself)
+// FAULTS_LOG    a file that gets a line for each such call before it is made: "7 rename a -> b", its number, its name
+//               and its paths in the folder ("." for the folder itself)
 // FAULTS_CALLS  only calls whose name and path, as in the log, match this pattern are counted: 'rename */step-*'
-// FAULTS        which call, and what happens there; without it the calls are only counted. '12' is the twelfth, '12-' the
-//               twelfth and every later one, and
+// FAULTS        which call, and what happens there; without it the calls are only counted. '12' is the twelfth, '12-'
+//               the twelfth and every later one, and
 //     fail E       it fails, with the reason E: ENOSPC, EDQUOT, EIO, EROFS, EINTR or EINVAL
 //     short        a write takes half the bytes, and says so
 //     kill-before  the process ends by SIGKILL: the call is not made,
@@ -16,8 +16,8 @@
 //     kill-after   ... or has been made
 //     delay S      it begins S seconds later
 //
-// Seen are calls through the tables of the dynamic linker, so those of libstdc++ too, but not what the C library does by
-// itself: neither fwrite() nor fflush() nor fclose() is counted.
+// Seen are calls through the tables of the dynamic linker, so those of libstdc++ too, but not what the C library does
+// by itself: neither fwrite() nor fflush() nor fclose() is counted.
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>

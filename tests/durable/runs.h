@@ -48,8 +48,8 @@ class Process {
   int status_ = 0;
 };
 
-// A folder with token files in data/ and a run in work/run; programs run in work/, so that runs in several workshops have
-// the same paths, options and records.
+// A folder with token files in data/ and a run in work/run; programs run in work/, so that runs in several workshops
+// have the same paths, options and records.
 class Workshop {
  public:
   explicit Workshop(int lines = 320);  // of text
@@ -57,8 +57,8 @@ class Workshop {
   std::string operator/(const std::string& name) const { return temporary_ / name; }
   std::string run() const { return temporary_ / "work/run"; }
 
-  // Starts `words`: a program by its path below the build folder ("softmax/train"), then its options. With faults, where
-  // they are given; `in_child` is called in the new process before the program is.
+  // Starts `words`: a program by its path below the build folder ("softmax/train"), then its options. With faults,
+  // where they are given; `in_child` is called in the new process before the program is.
   Process start(const Words& words, const Faults* faults = nullptr, const std::function<void()>& in_child = {}) const;
 
   // The same to its end.
@@ -74,9 +74,9 @@ class Workshop {
   TempDir temporary_;
 };
 
-// Every line of RUN/metrics.jsonl that ends is a whole JSON object, and steps follow each other without gap or repetition;
-// throws where that is not so. Returns the records of steps, evaluations and attention, without their times, and leaves
-// out a last line that a kill has torn; where `torn` is false there must be none.
+// Every line of RUN/metrics.jsonl that ends is a whole JSON object, and steps follow each other without gap or
+// repetition; throws where that is not so. Returns the records of steps, evaluations and attention, without their
+// times, and leaves out a last line that a kill has torn; where `torn` is false there must be none.
 std::vector<std::string> measured(const std::string& run, bool torn = false);
 
 // The steps of the checkpoints of a run; all are intact, or this throws.
@@ -111,8 +111,8 @@ bool is_sentence(const std::string& err, const std::string& reason);
 // The last checkpoint of a set; 0 if it is empty.
 uint64_t newest(const std::set<uint64_t>& steps);
 
-// Throws unless all that holds of a run's folder at any moment does: whole lines, intact checkpoints, none lost that was
-// recorded, or that the folder had before: `saved`, its step.
+// Throws unless all that holds of a run's folder at any moment does: whole lines, intact checkpoints, none lost that
+// was recorded, or that the folder had before: `saved`, its step.
 void check_folder(const std::string& run, uint64_t saved);
 
 // Waits until this holds, at most a minute; then throws.

@@ -1,5 +1,5 @@
-// Checkpoints and token files in which something has changed, as the programs meet them: which one is damaged is said, and
-// nothing goes on from it.
+// Checkpoints and token files in which something has changed, as the programs meet them: which one is damaged is said,
+// and nothing goes on from it.
 #include <algorithm>
 #include <iostream>
 

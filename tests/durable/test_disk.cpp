@@ -1,5 +1,5 @@
-// A disk that fails at any call by which a run changes files: the run ends with a sentence, what it had saved stays, and
-// it goes on to the bits that it would have had.
+// A disk that fails at any call by which a run changes files: the run ends with a sentence, what it had saved stays,
+// and it goes on to the bits that it would have had.
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/mount.h>
@@ -44,8 +44,8 @@ void check_goes_on(const Workshop& workshop, const Words& words, const Result& e
   CHECK(leftovers(workshop.run()).empty());
 }
 
-// What a failure of this call may leave unsaid: the file was synced before, nobody needs it any more, or the folder above
-// the run's is not ours.
+// What a failure of this call may leave unsaid: the file was synced before, nobody needs it any more, or the folder
+// above the run's is not ours.
 bool may_be_silent(const std::string& call) {
   return call.starts_with("close ") || call.starts_with("unlink run/lock") || call == "fsync .";
 }
@@ -93,7 +93,7 @@ void visit_every_call(const Workshop& workshop, const Words& words, const std::s
             << " writes cut short or interrupted\n";
 }
 
-// --- in a child, before the program runs -------------------------------------------------------------------------------
+// --- in a child, before the program runs -----------------------------------------------------------------------------
 
 // Files may not grow beyond this.
 std::function<void()> limit_files(size_t bytes) {

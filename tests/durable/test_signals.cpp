@@ -1,4 +1,5 @@
-// Runs that are asked to stop, wherever they are: what they have done is saved, and the command that they print goes on.
+// Runs that are asked to stop, wherever they are: what they have done is saved, and the command that they print goes
+// on.
 #include <signal.h>
 #include <unistd.h>
 
