@@ -132,7 +132,8 @@ Process Workshop::start(const Words& words, const Faults* faults, const std::fun
     setenv("OMP_WAIT_POLICY", "passive", 1);
     if (faults) {
       setenv("LD_PRELOAD", library.c_str(), 1);
-      setenv("ASAN_OPTIONS", "verify_asan_link_order=0", 1);  // its own library need not be the first
+      const char* options = std::getenv("ASAN_OPTIONS");
+      setenv("ASAN_OPTIONS", (std::string(options ? options : "") + ":verify_asan_link_order=0").c_str(), 1);
       setenv("FAULTS_IN", work.c_str(), 1);
       setenv("FAULTS_LOG", (temporary_ / "calls").c_str(), 1);
       setenv("FAULTS_CALLS", faults->calls.c_str(), 1);
@@ -228,6 +229,7 @@ std::string difference(const Result& found, const Result& expected) {
 
 std::vector<std::string> leftovers(const std::string& run) {
   std::vector<std::string> names;
+  if (!fs::exists(run)) return names;
   for (const auto& entry : fs::recursive_directory_iterator(run)) {
     const std::string name = entry.path().filename().string();
     if (name.ends_with(".tmp") || name == "lock") names.push_back(fs::relative(entry.path(), run).string());

@@ -17,9 +17,8 @@ using std::chrono::milliseconds;
 
 namespace {
 
-const Words kStart = {
-    "softmax/train", "--preset",          "tiny", "--data", "../data", "--out",     "run", "--schedule",
-    "constant",      "--attention-every", "0",    "--keep", "1",       "--threads", "2"};
+const Words kStart = Words{"softmax/train", "--preset", "tiny", "--data", "../data", "--out", "run", "--threads", "2"} +
+                     Words{"--schedule", "constant", "--warmup-steps", "0", "--attention-every", "0", "--keep", "1"};
 const Words kResume = {"softmax/train", "--out", "run", "--resume"};
 
 std::string last_line(const std::string& text) {
@@ -124,7 +123,7 @@ TEST_CASE("a signal during a checkpoint waits for it, a second one does not", "[
   INFO("--checkpoint-sync=" << sync << ", signals: " << times);
   Workshop workshop;
   const Words words = kStart + Words{"--checkpoint-every", "5", "--checkpoint-sync=" + sync};
-  const Faults late{times == 1 ? "1 delay 0.5" : "1 delay 100", "write run/checkpoints/*10.tmp/optimizer.safetensors*"};
+  const Faults late{times == 1 ? "1 delay 1.5" : "1 delay 100", "write run/checkpoints/*10.tmp/optimizer.safetensors*"};
   Process process = workshop.start(words + Words{"--steps", "100000"}, &late);
   wait_until([&] { return workshop.calls().size() == 1; });
   process.send(SIGINT);
