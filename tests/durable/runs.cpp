@@ -217,6 +217,12 @@ Result::Result(const std::string& run) : records(measured(run)) {
   std::sort(checkpoints.begin(), checkpoints.end());
 }
 
+Result undisturbed(const Workshop& workshop, const Words& words) {
+  const Ended ended = workshop.end(words);
+  if (ended.code != 0) throw std::runtime_error("an undisturbed run failed: " + ended.text());
+  return Result(workshop.run());
+}
+
 std::string difference(const Result& found, const Result& expected) {
   for (auto list : {&Result::records, &Result::checkpoints}) {
     const auto &a = found.*list, &b = expected.*list;

@@ -96,6 +96,9 @@ struct Result {
   explicit Result(const std::string& run);
 };
 
+// What the run comes to if nobody disturbs it; it stays there. Throws if it fails.
+Result undisturbed(const Workshop& workshop, const Words& words);
+
 // Where they differ first; "" if they are the same.
 std::string difference(const Result& found, const Result& expected);
 

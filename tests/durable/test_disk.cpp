@@ -26,14 +26,6 @@ const Words kShort =
                    "--eval-every", "3", "--attention-every", "3"};
 const Words kResume = {"ssmax/train", "--out", "run", "--resume"};
 
-// What the run comes to if nothing fails; it stays there.
-Result undisturbed(const Workshop& workshop, const Words& words) {
-  const Ended ended = workshop.end(words);
-  INFO(ended.text());
-  REQUIRE(ended.code == 0);
-  return Result(workshop.run());
-}
-
 // The run goes on, or starts again where nothing was begun, and comes to this.
 void check_goes_on(const Workshop& workshop, const Words& words, const Result& expected) {
   const bool begun = fs::exists(workshop.run() + "/options.ini");
