@@ -9,8 +9,8 @@ endif
 # The processor to build for: this one (native), the same for everyone (PORTABLE=1), or any name that -march= takes.
 override PORTABLE := $(filter-out 0,$(PORTABLE))
 override SANITIZE := $(filter-out 0,$(SANITIZE))
-ifneq ($(filter-out 1 thread,$(SANITIZE)),)
-$(error SANITIZE=$(SANITIZE) is unknown: it is 1, for the address and undefined-behaviour sanitizers, or thread)
+ifneq ($(filter-out 1 thread fuzz,$(SANITIZE)),)
+$(error SANITIZE=$(SANITIZE) is unknown: it is 1, for the address and undefined-behaviour sanitizers, thread or fuzz)
 endif
 X86 := $(filter x86_64 amd64,$(shell uname -m))
 ifdef PORTABLE
@@ -62,7 +62,9 @@ COMMON := $(filter-out $(INSTANTIATIONS) $(PER_PROGRAM) $(SHARED_MAINS), \
 DURABLE_TESTS := $(wildcard tests/durable/test_*.cpp) tests/durable/runs.cpp
 CUDA_BENCHMARK := $(wildcard tests/bench_cuda*.cpp)
 BENCHMARK := $(filter-out $(CUDA_BENCHMARK),$(wildcard tests/bench*.cpp))
-TESTS := $(filter-out $(BENCHMARK) $(CUDA_BENCHMARK) tests/test_cuda_%,$(wildcard tests/*.cpp))
+FUZZ_TARGETS := $(shell sed -n '/define EVERY_FUZZ_TARGET/,/[^\\]$$/s/^ *X(\([a-z_]*\)).*/\1/p' tests/fuzz/fuzz.h)
+FUZZ_SOURCES := tests/fuzz/fuzz.cpp $(FUZZ_TARGETS:%=tests/fuzz/%.cpp)
+TESTS := $(filter-out $(BENCHMARK) $(CUDA_BENCHMARK) tests/test_cuda_%,$(wildcard tests/*.cpp)) $(FUZZ_SOURCES)
 
 # On a GPU. What depends on the backend is compiled once more for it; the kernels by nvcc, and for the tests by the host's
 # compiler, to run in the emulator.
@@ -153,6 +155,23 @@ sanitize:
 races:
 	@$(MAKE) core SANITIZE=thread CXX=clang++ $(if $(X86),MARCH=x86-64)
 
+## make fuzz             looks with libFuzzer and clang++ for files and command lines that break a parser            8 min
+##                         MINUTES=10 of each target, two targets at a time; what it finds is saved, with the command
+##                         that shows it again
+.PHONY: fuzz
+MINUTES ?= 1
+ifeq ($(SANITIZE),fuzz)
+fuzz: $(FUZZ_TARGETS:%=$(BUILD)/fuzz/%)
+	@BUILD='$(BUILD)' MINUTES='$(MINUTES)' sh tests/fuzz/run.sh $(FUZZ_TARGETS)
+else
+fuzz: CXX := $(if $(filter clang++%,$(COMPILER)),$(CXX),clang++)
+fuzz:
+	@program=$$(mktemp) && echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' | \
+	  $(CXX) -fsanitize=fuzzer,address,undefined -o "$$program" -x c++ - 2> /dev/null; status=$$?; rm -f "$$program"; \
+	  [ $$status -eq 0 ] || { echo "make fuzz needs clang++ with libFuzzer, which $(CXX) is not; in Debian the latter is libclang-rt-dev" >&2; exit 2; }
+	@$(MAKE) CXX='$(CXX)' SANITIZE=fuzz fuzz
+endif
+
 ## make test-all         make test, sanitize and races, make core with clang++, for portable and baseline x86-64   ?? min
 .PHONY: test-all
 EVERYWHERE := test 'core CXX=clang++' 'core PORTABLE=1' $(if $(X86),'core MARCH=x86-64') sanitize races
@@ -229,8 +248,8 @@ help:
 # --- how it is built --------------------------------------------------------------------------------------------------
 
 # The machine is looked at only where something is compiled; the goals named here start another make for that.
-WITHOUT_COMPILER := deps curves test core sanitize races test-all bench bench-check cuda-check test-cuda bench-cuda format \
-  format-check clean help
+WITHOUT_COMPILER := deps curves test core sanitize races $(if $(filter fuzz,$(SANITIZE)),,fuzz) test-all bench bench-check cuda-check test-cuda \
+  bench-cuda format format-check clean help
 ifneq ($(filter-out $(WITHOUT_COMPILER),$(or $(MAKECMDGOALS),all)),)
 -include $(BUILD)/system.mk
 $(BUILD)/system.mk: FORCE
@@ -238,8 +257,12 @@ $(BUILD)/system.mk: FORCE
 endif
 
 # Of sanitized programs the kernels alone are optimized, a little: elsewhere that takes longer than it wins back, and what
-# is optimized away is not checked.
-ifdef SANITIZE
+# is optimized away is not checked. Fuzzing needs no kernel, one core, and speed.
+ifeq ($(SANITIZE),fuzz)
+OPTIMIZE := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined,fuzzer-no-link -fno-sanitize-recover=all
+OPENMP_FLAGS :=
+OPENMP_LIBS :=
+else ifdef SANITIZE
 OPTIMIZE := -O0 -g1 -fno-omit-frame-pointer -fno-sanitize-recover=all \
   -fsanitize=$(if $(filter thread,$(SANITIZE)),thread,address,undefined)
 KERNELS := -O1
@@ -422,6 +445,19 @@ $(BUILD)/tests/all: $(TESTS:%.cpp=$(BUILD)/objects/%.o) $(call instantiations_of
 $(BUILD)/tests/planted_race: $(BUILD)/objects/tests/sanitizers/planted_race.o $(BUILD)/common.a
 	@mkdir -p $(@D)
 	$(LINK)
+# A program for each fuzz target; none needs a kernel.
+FUZZ_LIBRARY := tests/fuzz/fuzz.cpp $(filter-out kernels/cpu/%,$(COMMON))
+$(BUILD)/fuzz/library.a: $(FUZZ_LIBRARY:%.cpp=$(BUILD)/objects/%.o)
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(RUN) ar rcs $@ $^
+$(FUZZ_TARGETS:%=$(BUILD)/objects/tests/fuzz/main-%.o): $(BUILD)/objects/tests/fuzz/main-%.o: tests/fuzz/main.cpp \
+  $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(COMPILE) -DATTNORM_FUZZ_TARGET=$*
+$(FUZZ_TARGETS:%=$(BUILD)/fuzz/%): $(BUILD)/fuzz/%: $(BUILD)/objects/tests/fuzz/main-%.o $(BUILD)/objects/tests/fuzz/%.o \
+  $(BUILD)/fuzz/library.a
+	$(LINK) -fsanitize=fuzzer
 
 $(BUILD)/tests/durable: $(DURABLE_TESTS:%.cpp=$(BUILD)/objects/%.o) $(BUILD)/objects/tests/main.o $(BUILD)/common.a
 	@mkdir -p $(@D)
@@ -456,6 +492,7 @@ $(BUILD)/emulated/bench-cuda: $(BENCH_CUDA_OBJECTS) $(call bench_cuda_kernels_in
   $(BUILD)/emulated/$(name)-cuda/objects/kernels/cuda/attention.cu.d \
   $(foreach device,-cpu -cuda,$(foreach precision,fp32 bf16, \
     $(PER_PROGRAM:%.cpp=$(BUILD)/$(call variant,$(name),$(precision),$(device:-cpu=))/objects/%.d))))
+-include $(FUZZ_TARGETS:%=$(BUILD)/objects/tests/fuzz/main-%.d)
 -include $(CUDA_BENCHMARK:%.cpp=$(BUILD)/cuda/objects/%.d) $(foreach folder,$(BUILD) $(BUILD)/emulated, \
   $(folder)/cuda/objects/tests/bench_cuda_clock.cu.d)
 -include $(ON_BACKEND:%.cpp=$(BUILD)/cuda/objects/%.d) $(EMULATOR_OBJECTS:.o=.d) \

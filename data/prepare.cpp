@@ -3,6 +3,7 @@
 
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <iomanip>
@@ -14,20 +15,13 @@
 #include "data/corpora.h"
 #include "data/error.h"
 #include "train/command_line.h"
+#include "train/program_options.h"
 
 namespace {
 
-std::vector<std::string> corpus_names() {
-  std::vector<std::string> names;
-  for (const Corpus& corpus : kCorpora) names.push_back(corpus.name);
-  return names;
-}
-
 const Corpus& find_corpus(const std::string& name) {
-  for (const Corpus& corpus : kCorpora)
-    if (name == corpus.name) return corpus;
-  std::string meant = nearest(name, corpus_names());
-  throw bad_value("--corpus", name, list_of(corpus_names()) + (meant.empty() ? "" : "; the nearest is " + meant));
+  return *std::find_if(std::begin(kCorpora), std::end(kCorpora),
+                       [&](const Corpus& corpus) { return name == corpus.name; });
 }
 
 // Runs a shell command; returns its exit code and the last line that it printed.
@@ -81,31 +75,22 @@ void print_result(const PrepareResult& result, const PrepareSource& source, cons
 }
 
 int run(int argc, char** argv) {
-  std::string corpus_name, out_dir;
-  std::vector<std::string> inputs;
-  CommandLine line("prepare", "turn text into token files: bytes as tokens, split into train, val and test");
-  line.add("corpus", corpus_name, "a known text: " + list_of(corpus_names()));
-  line.add("input", inputs, "files of text, read one after the other as one text");
-  line.add("out", out_dir, "folder to write to, made if it does not exist", not_empty()).required();
-  line.parse(argc, argv);
-  if (line.given("corpus") == line.given("input"))
-    throw Error("prepare takes either --corpus (" + list_of(corpus_names()) + ") or --input FILE...");
-
+  const PrepareOptions options = parse_prepare_options(argc, argv);
   PrepareSource source;
   std::optional<PrepareResult> result;
-  if (line.given("corpus")) {
-    const Corpus& corpus = find_corpus(corpus_name);
+  if (!options.corpus.empty()) {
+    const Corpus& corpus = find_corpus(options.corpus);
     source.name = corpus.name;
     source.expected_sha256 = corpus.sha256;
-    result = already_prepared(out_dir, corpus.sha256);
+    result = already_prepared(options.out, corpus.sha256);
     if (!result) source.files = {fetch(corpus)};
   } else {
-    source.name = text_of(inputs);
-    source.files = inputs;
+    source.name = text_of(options.inputs);
+    source.files = options.inputs;
   }
-  if (!result) result = prepare(source, out_dir);
-  print_result(*result, source, out_dir);
-  std::cout << "next: build/softmax/train --data " << shell_word(out_dir) << std::endl;
+  if (!result) result = prepare(source, options.out);
+  print_result(*result, source, options.out);
+  std::cout << "next: build/softmax/train --data " << shell_word(options.out) << std::endl;
   return 0;
 }
 

@@ -95,7 +95,7 @@ void check_replaceable(const std::string& out_dir, const std::string& source_nam
   auto json = read_tokens_json(out_dir);
   bool own = json && !json->source_sha256.empty();
   if (own && json->source != source_name)
-    throw Error("--out '" + out_dir + "' holds the tokens of '" + json->source + "', not of '" + source_name +
+    throw Error("--out '" + out_dir + "' holds the tokens of " + quoted(json->source) + ", not of '" + source_name +
                 "'; name another folder or delete this one");
   for (const std::string& name : file_names(out_dir)) {
     bool written_by_us = own && std::count(std::begin(kFileNames), std::end(kFileNames), name) > 0;

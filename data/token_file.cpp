@@ -22,9 +22,10 @@ struct Format {
 };
 constexpr Format kFormats[] = {{20240520, 1, 2}, {20240801, 7, 4}};
 
-// Opens and maps a whole file; the descriptor is closed again, the mapping stays.
+// Opens and maps a whole file; the descriptor is closed again, the mapping stays. O_NONBLOCK: a named pipe is refused
+// instead of being waited for.
 const unsigned char* map_file(const std::string& path, size_t* bytes) {
-  int descriptor = open(path.c_str(), O_RDONLY);
+  int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (descriptor < 0) throw Error("token file '" + path + "' cannot be opened: " + std::strerror(errno));
   struct stat status;
   bool regular = fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "data/atomic_file.h"
 #include "data/error.h"
+#include "data/json_members.h"
+#include "data/small_file.h"
+#include "data/strict_json.h"
 
 namespace {
 
@@ -14,45 +16,25 @@ using Json = nlohmann::ordered_json;
 
 std::string json_path(const std::string& directory) { return directory + "/tokens.json"; }
 
-// The value of `key`, left alone if there is none.
-template <class T>
-void read_key(const Json& json, const char* key, T& value) {
-  if (json.contains(key)) value = json[key].get<T>();
-}
-
-TokensJson from_json(const Json& json) {
-  TokensJson content;
-  read_key(json, "vocab_size", content.vocab_size);
-  read_key(json, "tokenizer", content.tokenizer);
-  read_key(json, "bytes", content.bytes);
-  read_key(json, "source", content.source);
-  read_key(json, "source_sha256", content.source_sha256);
-  if (json.contains("expected")) content.expected = json["expected"].get<bool>();
-  read_key(json, "block_bytes", content.block_bytes);
-  read_key(json, "sha256", content.sha256);
-  return content;
-}
-
 }  // namespace
 
-std::optional<TokensJson> read_tokens_json(const std::string& directory) {
-  std::string path = json_path(directory);
-  std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) return std::nullopt;
-  std::ifstream file(path);
-  if (!file) throw Error("'" + path + "' cannot be read");
+TokensJson parse_tokens_json(std::string_view text, const std::string& path) {
+  const std::string file = "'" + path + "'";
+  const Json object = parse_strict_json<Json>(text, file);
+  const JsonMembers json(object, file);
   TokensJson content;
-  try {
-    content = from_json(Json::parse(file));
-  } catch (const Json::exception& error) {
-    throw Error("'" + path + "' is not as prepare writes it: " + error.what());
-  }
-  if (content.vocab_size < 1)
-    throw Error("'" + path + "' must give vocab_size as an integer above 0, the number of different tokens");
+  content.vocab_size = json.positive_int("vocab_size");
+  if (json.has("tokenizer")) content.tokenizer = json.text("tokenizer");
+  if (json.has("bytes")) content.bytes = json.naturals("bytes");
+  if (json.has("source")) content.source = json.text("source");
+  if (json.has("source_sha256")) content.source_sha256 = json.text("source_sha256");
+  if (json.has("expected")) content.expected = json.boolean("expected");
+  if (json.has("block_bytes")) content.block_bytes = json.natural("block_bytes");
+  if (json.has("sha256")) content.sha256 = json.sums("sha256");
   return content;
 }
 
-void write_tokens_json(const std::string& directory, const TokensJson& content) {
+std::string tokens_json_text(const TokensJson& content) {
   Json json = {{"tokenizer", content.tokenizer},
                {"vocab_size", content.vocab_size},
                {"bytes", content.bytes},
@@ -62,7 +44,18 @@ void write_tokens_json(const std::string& directory, const TokensJson& content) 
   json["split"] = "block i of block_bytes bytes: val if i mod 10 = 9, test if i mod 20 = 4, else train";
   json["block_bytes"] = content.block_bytes;
   json["sha256"] = content.sha256;
-  write_file_atomically(json_path(directory), json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+  return json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+std::optional<TokensJson> read_tokens_json(const std::string& directory) {
+  const std::string path = json_path(directory);
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) return std::nullopt;
+  return parse_tokens_json(read_small_file(path), path);
+}
+
+void write_tokens_json(const std::string& directory, const TokensJson& content) {
+  write_file_atomically(json_path(directory), tokens_json_text(content));
 }
 
 std::vector<std::string> file_names(const std::string& directory) {

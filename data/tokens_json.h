@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 struct TokensJson {
@@ -17,9 +18,16 @@ struct TokensJson {
   std::optional<bool> expected;               // corpora only: whether the text is the one of data/corpora.h
   uint64_t block_bytes = 0;                   // of prepare's split; 0 where unknown
   std::map<std::string, std::string> sha256;  // file name -> hash
+
+  bool operator==(const TokensJson&) const = default;
 };
 
-// Nothing if the folder has no tokens.json. Error if it is no JSON, lacks vocab_size or has a key of a wrong type.
+// The content of such a file and the reverse. Error, beginning with `path`, if it is no JSON, lacks vocab_size or has a
+// key of a wrong type.
+TokensJson parse_tokens_json(std::string_view text, const std::string& path);
+std::string tokens_json_text(const TokensJson& content);
+
+// Nothing if the folder has no tokens.json. Error as above, or if it cannot be read.
 std::optional<TokensJson> read_tokens_json(const std::string& directory);
 
 void write_tokens_json(const std::string& directory, const TokensJson& content);

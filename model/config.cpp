@@ -12,7 +12,7 @@ const char* position_name(Position position) { return kPositionNames[static_cast
 Position position_from_name(const std::string& name) {
   for (int i = 0; i < 4; i++)
     if (name == kPositionNames[i]) return static_cast<Position>(i);
-  throw Error("position '" + name + "' is unknown; allowed are learned, rope, alibi and none");
+  throw Error("position " + quoted(name) + " is unknown; allowed are learned, rope, alibi and none");
 }
 
 void check_config(const Config& config) {

@@ -17,7 +17,7 @@
 #include "train/checkpoint.h"
 #include "train/checkpoint_json.h"
 #include "train/safetensors.h"
-#include "train/strict_json.h"
+#include "data/strict_json.h"
 
 namespace {
 

@@ -184,7 +184,7 @@ TEST_CASE("a damaged file is refused with its line", "[core][compare]") {
     return "no error";
   };
   CHECK_THAT(error_of(""), has("no start record"));
-  CHECK_THAT(error_of(start + "{\"event\":\n" + start), has("line 2") && has("JSON object"));
+  CHECK_THAT(error_of(start + "{\"event\":\n" + start), has("line 2") && has("JSON"));
   CHECK_THAT(error_of(start + "[1]\n"), has("line 2") && has("JSON object"));
   CHECK_THAT(error_of(start + "{\"step\":1}\n"), has("line 2") && has("'event'"));
   CHECK_THAT(error_of("{\"event\":\"step\"}\n"), has("line 1") && has("before the start record"));

@@ -9,17 +9,18 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <set>
 
 #include "data/atomic_file.h"
 #include "data/error.h"
 #include "data/sha256.h"
+#include "data/small_file.h"
+#include "data/strict_json.h"
 #include "data/tokens_json.h"
 #include "model/parameters.h"
 #include "train/checkpoint_json.h"
+#include "train/checksums.h"
 #include "train/safetensors.h"
-#include "train/strict_json.h"
 
 namespace {
 
@@ -35,7 +36,6 @@ constexpr const char* kFiles[] = {kConfig, kModel, kOptimizer, kState};  // thos
 constexpr const char* kFirstMoment = "exp_avg.";
 constexpr const char* kSecondMoment = "exp_avg_sq.";
 constexpr const char* kNormalizerPart = "attn.normalizer.";
-constexpr uint64_t kMostTextBytes = 16 << 20;
 
 std::string in(const std::string& folder, const std::string& name) { return (fs::path(folder) / name).string(); }
 
@@ -52,20 +52,6 @@ bool is_folder(const std::string& path) {
 bool is_file(const std::string& path) {
   std::error_code ignored;
   return fs::is_regular_file(path, ignored);
-}
-
-// The content of a small file.
-std::string read_text(const std::string& path) {
-  if (!is_file(path)) throw Error("'" + path + "' does not exist or is not a regular file");
-  std::error_code problem;
-  uint64_t size = fs::file_size(path, problem);
-  if (!problem && size > kMostTextBytes)
-    throw Error("'" + path + "' has " + std::to_string(size) + " bytes; at most " + std::to_string(kMostTextBytes) +
-                " are allowed");
-  std::ifstream file(path, std::ios::binary);
-  std::string text(problem ? 0 : size, '\0');
-  if (problem || !file.read(text.data(), std::streamsize(size))) throw Error("'" + path + "' cannot be read");
-  return text;
 }
 
 // --- writing ---------------------------------------------------------------------------------------------------------
@@ -169,24 +155,6 @@ void write_files(const std::string& folder, const Config& config, const float* p
 }
 
 // --- finding ---------------------------------------------------------------------------------------------------------
-
-// SHA-256 by file name. As strict as can be, so that any change to the file is noticed: `sha256sum` itself would take
-// an upper-case digit for the same.
-std::map<std::string, std::string> read_sums(const std::string& path) {
-  std::map<std::string, std::string> sums;
-  std::string text = read_text(path);
-  for (size_t begin = 0, line = 1; begin < text.size(); line++) {
-    size_t end = text.find('\n', begin);
-    std::string sum = text.substr(begin, 64);
-    std::string name = end == std::string::npos || end < begin + 67 ? "" : text.substr(begin + 66, end - begin - 66);
-    if (name.empty() || !is_sha256(sum) || text.compare(begin + 64, 2, "  ") != 0 ||
-        name.find_first_of("/\\") != std::string::npos || !sums.emplace(name, sum).second)
-      throw Error("'" + path + "' is damaged: line " + std::to_string(line) +
-                  " is not 64 hexadecimal digits, two spaces and a file name of its own");
-    begin = end + 1;
-  }
-  return sums;
-}
 
 bool looks_like_checkpoint(const std::string& folder) {
   return exists(in(folder, kConfig)) || exists(in(folder, kModel)) || exists(in(folder, kSums));
@@ -317,7 +285,7 @@ void verify_checkpoint(const std::string& folder, CheckpointUse use) {
       throw Error("checkpoint '" + folder + "' lacks the file " + kSums + ", by which training trusts the others");
     return;
   }
-  const auto sums = read_sums(in(folder, kSums));
+  const auto sums = parse_checksums(read_small_file(in(folder, kSums)), in(folder, kSums));
   for (const char* name : kFiles)
     if (exists(in(folder, name)) && !sums.count(name))
       throw Error("'" + in(folder, kSums) + "' is damaged: it does not list " + name);
@@ -370,12 +338,12 @@ FoundCheckpoint find_checkpoint(const std::string& path, CheckpointUse use) {
 
 Config load_config(const std::string& folder) {
   const std::string path = in(folder, kConfig), file = "'" + path + "'";
-  return config_from_json(parse_strict_json<Json>(read_text(path), file), file);
+  return config_from_json(parse_strict_json<Json>(read_small_file(path), file), file);
 }
 
 TrainerState load_trainer_state(const std::string& folder) {
   const std::string path = in(folder, kState), file = "'" + path + "'";
-  return trainer_state_from_json(parse_strict_json<Json>(read_text(path), file), file);
+  return trainer_state_from_json(parse_strict_json<Json>(read_small_file(path), file), file);
 }
 
 std::vector<std::string> load_parameters(const std::string& folder, const Config& config, float* block, LoadMode mode) {

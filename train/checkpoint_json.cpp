@@ -1,66 +1,16 @@
 #include "train/checkpoint_json.h"
 
 #include <algorithm>
-#include <climits>
 #include <iterator>
 
 #include "data/error.h"
-#include "data/sha256.h"
+#include "data/json_members.h"
+#include "data/strict_json.h"
 #include "kernels/normalizer/normalizer.h"
-#include "train/strict_json.h"
 
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// Members of the JSON object in one file, with an Error that names file and key for whatever is not as asked.
-class Members {
- public:
-  Members(const Json& json, const std::string& file) : json_(json), file_(file) {
-    if (!json.is_object()) throw Error(file + " must be a JSON object, but is " + shown(json));
-  }
-
-  bool has(const char* key) const { return json_.contains(key); }
-
-  const Json& at(const char* key) const {
-    if (!has(key)) throw Error(file_ + " lacks the key '" + key + "'");
-    return json_[key];
-  }
-
-  uint64_t natural(const char* key) const {
-    if (!is_natural(at(key))) throw bad(key, "an integer of at least 0");
-    return at(key).get<uint64_t>();
-  }
-
-  int positive_int(const char* key) const {
-    if (!is_natural(at(key)) || at(key).get<uint64_t>() < 1 || at(key).get<uint64_t>() > INT_MAX)
-      throw bad(key, "an integer between 1 and " + std::to_string(INT_MAX));
-    return at(key).get<int>();
-  }
-
-  std::string text(const char* key) const {
-    if (!at(key).is_string()) throw bad(key, "a text");
-    return at(key).get<std::string>();
-  }
-
-  bool boolean(const char* key) const {
-    if (!at(key).is_boolean()) throw bad(key, "true or false");
-    return at(key).get<bool>();
-  }
-
-  double number(const char* key) const {
-    if (!at(key).is_number()) throw bad(key, "a number");
-    return at(key).get<double>();
-  }
-
-  Error bad(const char* key, const std::string& allowed) const {
-    return Error(file_ + " has " + key + " = " + shown(at(key)) + "; it must be " + allowed);
-  }
-
- private:
-  const Json& json_;
-  const std::string& file_;
-};
 
 // clang-format off
 constexpr const char* kConfigKeys[] = {
@@ -117,7 +67,7 @@ bool is_gpt2(const Config& config) {
 }
 
 // The keys that must hold what the kernels compute. Hugging Face's defaults, valid where a key is missing, do.
-void check_mathematics(const Members& json, const Config& config) {
+void check_mathematics(const JsonMembers& json, const Config& config) {
   if (json.has("activation_function") && json.at("activation_function") != "gelu_new" &&
       json.at("activation_function") != "gelu_pytorch_tanh")
     throw json.bad("activation_function", "gelu_new or gelu_pytorch_tanh");
@@ -150,7 +100,7 @@ Json config_to_json(const Config& config) {
 }
 
 Config config_from_json(const Json& object, const std::string& file) {
-  Members json(object, file);
+  JsonMembers json(object, file);
   const std::string type = json.text("model_type");
   if (type != "gpt2" && type != "attnorm-gpt") throw json.bad("model_type", "gpt2 or attnorm-gpt");
   const bool gpt2 = type == "gpt2";
@@ -195,7 +145,7 @@ Json trainer_state_to_json(const TrainerState& state) {
 }
 
 TrainerState trainer_state_from_json(const Json& object, const std::string& file) {
-  Members json(object, file);
+  JsonMembers json(object, file);
   if (json.natural("schema") != TrainerState::kSchema)
     throw json.bad("schema", std::to_string(TrainerState::kSchema) + ", the one this program reads");
   TrainerState state;
@@ -203,12 +153,7 @@ TrainerState trainer_state_from_json(const Json& object, const std::string& file
   state.tokens = json.natural("tokens");
   state.seed = json.natural("seed");
   state.data_seed = json.natural("data_seed");
-  if (!json.at("data_sha256").is_object()) throw json.bad("data_sha256", "an object of SHA-256 sums by file");
-  for (const auto& [name, sum] : json.at("data_sha256").items()) {
-    if (!sum.is_string() || !is_sha256(sum.get<std::string>()))
-      throw json.bad("data_sha256", "an object of SHA-256 sums by file, 64 lower-case hexadecimal digits each");
-    state.data_sha256[name] = sum;
-  }
+  state.data_sha256 = json.sums("data_sha256");
   state.options = json.at("options");
   if (!state.options.is_object()) throw json.bad("options", "an object of options by name");
   for (const auto& [key, value] : object.items())

@@ -14,11 +14,14 @@
 #include <iostream>
 #include <map>
 #include <new>
+#include <sstream>
 #include <stdexcept>
 
 #include "train/build_info.h"
 
 namespace {
+
+constexpr size_t kMostShown = 200;  // bytes of a value in a message: most paths are shorter
 
 // Where a program is started without standard input, output or error, the first files that it opens would take their
 // numbers, and what it prints would go into them.
@@ -34,7 +37,7 @@ void open_standard_streams() {
 int run_program(const char* name, const std::function<int()>& body) {
   auto complain = [name](const std::string& sentence, int code) {
     std::cout.flush();
-    std::cerr << name << ": " << sentence << std::endl;
+    std::cerr << name << ": " << printable(sentence) << std::endl;
     return code;
   };
   open_standard_streams();
@@ -51,6 +54,9 @@ int run_program(const char* name, const std::function<int()>& body) {
     return complain(error.what(), 2);
   } catch (const Failure& failure) {
     return complain(failure.what(), 1);
+  } catch (const std::filesystem::filesystem_error& error) {  // a name that is too long, a folder that is closed
+    return complain("'" + shortened(error.path1().string(), kMostShown) + "' cannot be used: " + error.code().message(),
+                    2);
   } catch (const std::bad_alloc&) {
     return complain("the machine has not enough memory for this", 1);
   } catch (const std::exception& error) {
@@ -143,6 +149,8 @@ std::string list_of(const std::vector<std::string>& words, const char* last) {
 }
 
 std::string nearest(const std::string& word, const std::vector<std::string>& candidates) {
+  constexpr size_t kLongestTypo = 60;  // the table of distances grows with the word
+  if (word.size() > kLongestTypo) return "";
   auto distance = [](const std::string& a, const std::string& b) {
     if (a.size() > 2 && b.compare(0, a.size(), a) == 0) return a == b ? 0 : 1;
     std::vector<std::vector<int>> d(a.size() + 1, std::vector<int>(b.size() + 1));
@@ -166,7 +174,7 @@ std::string nearest(const std::string& word, const std::vector<std::string>& can
 }
 
 Error bad_value(const std::string& where, const std::string& value, const std::string& allowed) {
-  return Error(where + " is '" + value + "'; it must be " + allowed);
+  return Error(where + " is '" + shortened(value, kMostShown) + "'; it must be " + allowed);
 }
 
 // ---------------------------------------------------------------------------------------------- the command line
@@ -188,6 +196,27 @@ const char* kind() {
   return std::is_integral_v<T> ? "INTEGER" : std::is_floating_point_v<T> ? "NUMBER" : "TEXT";
 }
 
+// CLI11 takes a word "[a,b]" of a list apart. For it no word, and no VALUE of --name=VALUE, starts with that bracket: an
+// escape stands before it.
+constexpr char kShield = '\x01';
+
+size_t start_of_value(const std::string& word) {
+  const size_t equals = word.starts_with("--") ? word.find('=') : word.npos;
+  return equals == word.npos ? 0 : equals + 1;
+}
+
+std::string shielded(std::string word) {
+  const size_t start = start_of_value(word);
+  if (start < word.size() && (word[start] == '[' || word[start] == kShield)) word.insert(start, 1, kShield);
+  return word;
+}
+
+std::string unshielded(std::string word) {
+  const size_t start = start_of_value(word);
+  if (start < word.size() && word[start] == kShield) word.erase(start, 1);
+  return word;
+}
+
 std::string times(size_t count) { return count == 2 ? "twice" : std::to_string(count) + " times"; }
 
 }  // namespace
@@ -201,21 +230,35 @@ class CommandLine::IniReader : public CLI::ConfigBase {
   std::vector<CLI::ConfigItem> from_config(std::istream& input) const override {
     std::vector<CLI::ConfigItem> items;
     std::map<std::string, int> seen;
+    std::istringstream lines(whole(input));
     std::string text;
-    for (int number = 1; std::getline(input, text); number++) {
+    for (int number = 1; std::getline(lines, text); number++) {
       std::string place = line_.config_file() + " line " + std::to_string(number);
       CLI::ConfigItem item;
       if (!split_line(text, place, item)) continue;
+      line_.note_config_key(item.name, place);
       if (!seen.emplace(item.name, number).second)
         throw Error(place + " gives " + item.name + " again; line " + std::to_string(seen[item.name]) +
                     " has it already");
-      line_.note_config_key(item.name, place);
       items.push_back(item);
     }
     return items;
   }
 
  private:
+  // The file's content; it may be a pipe or a device, which has no size and perhaps no end.
+  std::string whole(std::istream& input) const {
+    constexpr size_t kMostBytes = 1 << 20;
+    std::string content;
+    for (int c = input.get(); c != std::istream::traits_type::eof(); c = input.get()) {
+      if (content.size() == kMostBytes)
+        throw Error("--config '" + line_.config_file() + "' has more than " + std::to_string(kMostBytes) +
+                    " bytes; it must be a file of lines name=value");
+      content += char(c);
+    }
+    return content;
+  }
+
   // False for an empty line and a comment. A value is plain words up to a comment, or in quotes as
   // config_text() writes it.
   static bool split_line(const std::string& line, const std::string& place, CLI::ConfigItem& item) {
@@ -224,7 +267,7 @@ class CommandLine::IniReader : public CLI::ConfigBase {
     if (start == std::string::npos || line[start] == '#' || line[start] == ';') return false;
     size_t equals = line.find('=');
     if (equals == std::string::npos || equals == start)
-      throw Error(place + " is '" + line.substr(start) + "'; it must be name=value");
+      throw Error(place + " is '" + shortened(line.substr(start), kMostShown) + "'; it must be name=value");
     item.name = line.substr(start, line.find_last_not_of(blank, equals - 1) + 1 - start);
     std::string value;
     size_t i = std::min(line.find_first_not_of(blank, equals + 1), line.size());
@@ -236,7 +279,8 @@ class CommandLine::IniReader : public CLI::ConfigBase {
       }
       size_t rest = line.find_first_not_of(blank, i + 1);
       if (i >= line.size() || (rest != std::string::npos && line[rest] != '#' && line[rest] != ';'))
-        throw Error(place + " gives " + item.name + " a value with an unclosed or inner quote; write \"...\"");
+        throw Error(place + " gives " + shortened(item.name) +
+                    " a value with an unclosed or inner quote; write \"...\"");
     } else {
       for (; i < line.size(); i++) {
         if ((line[i] == '#' || line[i] == ';') && (line[i - 1] == ' ' || line[i - 1] == '\t')) break;
@@ -244,7 +288,7 @@ class CommandLine::IniReader : public CLI::ConfigBase {
       }
       value.erase(value.find_last_not_of(blank) + 1);
     }
-    item.inputs = {value};
+    item.inputs = {shielded(value)};
     return true;
   }
 
@@ -337,8 +381,14 @@ void CommandLine::parse(int argc, const char* const* argv) {
 
 void CommandLine::split(int argc, const char* const* argv) {
   refuse_missing_values(argc, argv);
+  std::vector<std::string> words;
+  for (int i = argc - 1; i > 0; i--) {  // CLI11 takes them from the back, and opens the file of --config
+    const std::string word = argv[i];
+    const bool config = word.starts_with("--config=") || std::string_view(argv[i - 1]) == "--config";
+    words.push_back(config ? word : shielded(word));
+  }
   try {
-    app_->parse(argc, argv);
+    app_->parse(std::move(words));
   } catch (const CLI::CallForHelp&) {
     throw HelpRequest{app_->help()};
   } catch (const CLI::CallForVersion& version) {
@@ -356,14 +406,14 @@ void CommandLine::split(int argc, const char* const* argv) {
       throw Error(option->name_ + " is missing; " + program_ + " needs it");
     if (!option->is_list_ && option->cli_->count() > 1)
       throw Error(where(*option) + " is given " + times(option->cli_->count()) + " ('" +
-                  list_of(option->cli_->results(), "' and '") + "'); give it once");
+                  shortened(list_of(words_of(*option), "' and '"), kMostShown) + "'); give it once");
   }
 }
 
 void CommandLine::assign() {
   for (const auto& option : options_) {
-    if (option->cli_->count() == 0 || option->assign_(option->cli_->results())) continue;
-    std::string text = text_of(option->cli_->results());
+    if (option->cli_->count() == 0 || option->assign_(words_of(*option))) continue;
+    std::string text = text_of(words_of(*option));
     std::string closest = nearest(text, option->names_);
     throw bad_value(where(*option), text, option->allowed_ + (closest.empty() ? "" : "; the nearest is " + closest));
   }
@@ -373,7 +423,13 @@ bool CommandLine::given(const std::string& name) const { return find(name).cli_-
 
 bool CommandLine::given_by_config(const std::string& name) const { return find(name).from_config_; }
 
-std::string CommandLine::given_text(const std::string& name) const { return text_of(find(name).cli_->results()); }
+std::string CommandLine::given_text(const std::string& name) const { return text_of(words_of(find(name))); }
+
+std::vector<std::string> CommandLine::words_of(const Option& option) {
+  std::vector<std::string> words = option.cli_->results();
+  for (std::string& word : words) word = unshielded(word);
+  return words;
+}
 
 std::string CommandLine::where(const std::string& name) const { return where(find(name)); }
 
@@ -401,7 +457,7 @@ void CommandLine::note_config_key(const std::string& key, const std::string& pla
     known.push_back(option->key_);
   }
   std::string closest = nearest(key, known);
-  throw Error(place + " gives " + key + ", which is no option that a file can give" + hint(closest));
+  throw Error(place + " gives " + shortened(key) + ", which is no option that a file can give" + hint(closest));
 }
 
 std::string CommandLine::hint(const std::string& closest) const {
@@ -437,8 +493,9 @@ void CommandLine::refuse_unknown_words() const {
   for (const std::string& word : app_->remaining()) {
     if (word.rfind('-', 0) != 0) continue;
     std::string name = word.substr(0, word.find('='));
-    throw Error(name + " is not an option of " + program_ + hint(nearest(name, option_names())));
+    throw Error(shortened(name, kMostShown) + " is not an option of " + program_ + hint(nearest(name, option_names())));
   }
   if (!app_->remaining().empty())
-    throw Error("'" + app_->remaining().front() + "' belongs to no option of " + program_ + "; options start with --");
+    throw Error("'" + shortened(unshielded(app_->remaining().front()), kMostShown) + "' belongs to no option of " +
+                program_ + "; options start with --");
 }

@@ -196,6 +196,7 @@ class CommandLine {
                      Allowed<T> allowed);
 
   const Option& find(const std::string& key) const;
+  static std::vector<std::string> words_of(const Option& option);
   std::string where(const Option& option) const;
   std::string config_file() const;
   void note_config_key(const std::string& key, const std::string& place);

@@ -1,5 +1,4 @@
 // compare: the loss curves of any set of runs, side by side: a table, a picture, a CSV file.
-#include <filesystem>
 #include <iostream>
 #include <optional>
 #include <string>
@@ -10,40 +9,16 @@
 #include "train/comparison.h"
 #include "train/metrics_reader.h"
 #include "train/plot.h"
+#include "train/program_options.h"
 
 namespace {
-
-struct Options {
-  std::vector<std::string> runs;
-  std::string baseline = "softmax";
-  bool baseline_given = false;
-  std::string out = "curves.svg";
-  std::string csv;
-  bool terminal = false;
-};
-
-Options read_options(int argc, char** argv) {
-  Options options;
-  CommandLine line("compare", "Compares the loss curves of runs that train wrote.");
-  line.add_positional("RUN", options.runs, "folders of runs, one or many for each normalizer").required();
-  line.add("baseline", options.baseline, "the normalizer that the others are compared with");
-  line.add("out", options.out, "the picture, .svg or .png");
-  line.add("csv", options.csv, "every loss as text").default_text("the picture's name with .csv");
-  line.add("terminal", options.terminal, "draw the curves on the terminal too");
-  line.parse(argc, argv);
-  options.baseline_given = line.given("baseline");
-  check_picture_name(options.out);
-  if (options.csv.empty()) options.csv = std::filesystem::path(options.out).replace_extension(".csv").string();
-  if (options.csv == options.out) throw bad_value("--csv", options.csv, "another file than --out");
-  return options;
-}
 
 void write(AtomicFile& file, const std::string& content) {
   file.write(content.data(), content.size());
   file.commit();
 }
 
-int compare(const Options& options) {
+int compare(const CompareOptions& options) {
   std::vector<Run> runs;
   for (const std::string& folder : options.runs) runs.push_back(read_run(folder));
   const Comparison comparison = compare_runs(std::move(runs), options.baseline, options.baseline_given);
@@ -74,5 +49,5 @@ int compare(const Options& options) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  return run_program("compare", [&] { return compare(read_options(argc, argv)); });
+  return run_program("compare", [&] { return compare(parse_compare_options(argc, argv)); });
 }

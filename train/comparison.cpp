@@ -239,14 +239,26 @@ Comparison compare_runs(std::vector<Run> runs, const std::string& baseline, bool
 
 std::vector<double> running_mean(const std::vector<double>& values, int window) {
   const std::ptrdiff_t n = static_cast<std::ptrdiff_t>(values.size()), half = window / 2;
-  std::vector<double> means(values.size());
+  // A tree of sums, for the window grows with the run: node i is the sum of 2i and 2i + 1, the leaves start at n.
+  struct Sum {
+    double value = 0;
+    std::ptrdiff_t count = 0;
+    void operator+=(const Sum& other) { value += other.value, count += other.count; }
+  };
+  std::vector<Sum> tree(2 * n);
+  for (std::ptrdiff_t i = 0; i < n; i++)
+    if (std::isfinite(values[i])) tree[n + i] = {values[i], 1};
+  for (std::ptrdiff_t i = n - 1; i > 0; i--) tree[i] = tree[2 * i], tree[i] += tree[2 * i + 1];
+
+  std::vector<double> means(n);
   for (std::ptrdiff_t i = 0; i < n; i++) {
-    const std::ptrdiff_t left = std::min(i, half), right = std::min(n - 1 - i, left);
-    double sum = 0;
-    int count = 0;
-    for (std::ptrdiff_t j = i - left; j <= i + right; j++)
-      if (std::isfinite(values[j])) sum += values[j], count++;
-    means[i] = count ? sum / count : Run::kUnknown;
+    Sum sum;
+    std::ptrdiff_t begin = n + i - std::min(i, half), end = n + i + std::min(n - 1 - i, std::min(i, half)) + 1;
+    for (; begin < end; begin /= 2, end /= 2) {
+      if (begin % 2 == 1) sum += tree[begin++];
+      if (end % 2 == 1) sum += tree[--end];
+    }
+    means[i] = sum.count > 0 ? sum.value / static_cast<double>(sum.count) : Run::kUnknown;
   }
   return means;
 }
@@ -286,7 +298,7 @@ Curve average(const std::vector<Values>& runs, std::int64_t tokens_per_update) {
       if (const auto found = run.find(step); found != run.end() && std::isfinite(found->second))
         values.push_back(found->second);
     if (values.size() == runs.size())
-      curve.push_back({step, static_cast<double>(step * tokens_per_update), estimate(values)});
+      curve.push_back({step, static_cast<double>(step) * static_cast<double>(tokens_per_update), estimate(values)});
   }
   return curve;
 }
@@ -458,21 +470,19 @@ std::string remarks_text(const Comparison& comparison) {
 
 namespace {
 
-// The first characters of a text, in quotes of the terminal: control characters but the newline are not printed.
-std::string excerpt(const std::string& text) {
+// The first characters of a text, its lines indented.
+std::string excerpt(std::string_view text) {
+  std::size_t end = 0, characters = 0;
+  for (; end < text.size(); end++)
+    if ((text[end] & 0xC0) != 0x80 && ++characters > kSampleCharacters) break;  // a character of UTF-8 starts
   std::string result;
-  std::size_t characters = 0;
-  for (unsigned char byte : text) {
-    const bool starts = (byte & 0xC0) != 0x80;  // a character of UTF-8
-    if (starts && ++characters > kSampleCharacters) return result + " ...";
-    if (byte == '\n')
-      result += "\n  ";
-    else if (byte < 0x20 || byte == 0x7F)
-      result += '?';
-    else
-      result += static_cast<char>(byte);
+  for (std::size_t i = 0; i < end;) {
+    const std::size_t line = std::min(text.find('\n', i), end);
+    result += printable(text.substr(i, line - i));
+    if (line < end) result += "\n  ";
+    i = line + 1;
   }
-  return result;
+  return end < text.size() ? result + " ..." : result;
 }
 
 // Whether a setting is the same in all runs.

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "data/printable.h"
+
 std::string with_commas(uint64_t n) {
   std::string digits = std::to_string(n);
   for (int i = int(digits.size()) - 3; i > 0; i -= 3) digits.insert(i, ",");
@@ -28,7 +30,7 @@ std::string clock_text(double seconds) {
 }
 
 void print_fact(const std::string& name, const std::string& text) {
-  std::printf("%-12s %s\n", name.c_str(), text.c_str());
+  std::printf("%-12s %s\n", name.c_str(), printable(text).c_str());
   std::fflush(stdout);
 }
 

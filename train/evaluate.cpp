@@ -7,33 +7,14 @@
 #include "data/dataset.h"
 #include "train/build_info.h"
 #include "train/command_line.h"
+#include "train/program_options.h"
 #include "train/threads.h"
 #include "train/trained_model.h"
 
 namespace {
 
-struct Options {
-  std::string checkpoint, data, split = "val";
-  int seq_len = 0, batch_size = 8, threads = 0;
-  double rope_theta_scale = 1;
-  bool by_position = false;
-};
-
 int run(int argc, char** argv) {
-  Options options;
-  CommandLine line("evaluate", std::string("loss of a model trained with ") + kSelectedName);
-  line.add("checkpoint", options.checkpoint, "step folder, or a run, of which the newest intact checkpoint counts")
-      .required();
-  line.add("data", options.data, "folder of token files, or one token file").required();
-  line.add("split", options.split, "train, val or test", one_of({"train", "val", "test"}));
-  line.add("seq-len", options.seq_len, "tokens the model sees at once; 0: as in training", non_negative<int>());
-  line.add("batch-size", options.batch_size, "windows evaluated at once; changes memory, not the loss",
-           positive<int>());
-  line.add("rope-theta-scale", options.rope_theta_scale, "multiplies the RoPE base", positive<double>());
-  line.add("by-position", options.by_position, "also the mean loss of every position, as CSV");
-  line.add("threads", options.threads, "CPU threads, 0 to choose", non_negative<int>());
-  line.parse(argc, argv);
-
+  const EvaluateOptions options = parse_evaluate_options(argc, argv, kSelectedName);
   TrainedModel model(options.checkpoint, "evaluate");
   if (options.rope_theta_scale != 1 && model.config.position != Position::kRope)
     throw Error("--rope-theta-scale is given, but the model has positions " +
@@ -41,7 +22,7 @@ int run(int argc, char** argv) {
   model.config.rope_theta *= options.rope_theta_scale;
   std::error_code ignored;
   const bool folder = std::filesystem::is_directory(options.data, ignored);
-  if (!folder && line.given("split"))
+  if (!folder && options.split_given)
     throw Error("--split " + options.split + " chooses from a folder of token files, and --data '" + options.data +
                 "' is none; leave it out");
   const std::string vocabulary = "the vocabulary of checkpoint '" + model.path + "'";

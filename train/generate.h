@@ -9,12 +9,7 @@
 
 #include "kernels/random.h"
 #include "model/forward.h"
-
-struct SamplingOptions {
-  double temperature = 0.8;  // logits are divided by it; 0 takes the likeliest token
-  int top_k = 0;             // only the k likeliest tokens are candidates; 0: all
-  uint64_t seed = 1;
-};
+#include "train/sampling.h"
 
 // Draws a token from softmax(logits / temperature) over the top_k candidates; `index` numbers the draw.
 inline int32_t draw_token(const float* logits, int V, const SamplingOptions& options, uint64_t index) {

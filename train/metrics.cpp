@@ -12,6 +12,7 @@
 
 #include "data/atomic_file.h"
 #include "data/error.h"
+#include "train/metrics_line.h"
 
 using nlohmann::ordered_json;
 
@@ -49,25 +50,28 @@ void Metrics::fail() const { throw Failure("'" + path_ + "' cannot be written: "
 
 namespace {
 
+using nlohmann::json;
+
 // Calls f(record, end) for every whole line that is a JSON object; `end` is the offset behind it.
 template <class F>
 void for_each_record(const std::string& path, F f) {
   std::ifstream file(path, std::ios::binary);
   std::string line;
   uint64_t end = 0;
-  while (std::getline(file, line) && !file.eof()) {  // a last line without its end was torn by a kill
+  for (bool complete = true; next_metrics_line(file, path, &line, &complete);) {
+    if (!complete) return;  // torn by a kill
     end += line.size() + 1;
-    ordered_json record = ordered_json::parse(line, nullptr, false);
+    const json record = json::parse(line, nullptr, false);
     if (record.is_object()) f(record, end);
   }
 }
 
-uint64_t step_of(const ordered_json& record) {
+uint64_t step_of(const json& record) {
   auto step = record.find("step");
   return step != record.end() && step->is_number_unsigned() ? step->get<uint64_t>() : 0;
 }
 
-std::string text_of(const ordered_json& record, const char* key) {
+std::string text_of(const json& record, const char* key) {
   auto text = record.find(key);
   return text != record.end() && text->is_string() ? text->get<std::string>() : "";
 }
@@ -79,7 +83,7 @@ void Metrics::truncate(const std::string& run, std::optional<uint64_t> step) {
   if (!std::filesystem::exists(path)) return;
   uint64_t keep = 0;
   bool later = !step;
-  for_each_record(path, [&](const ordered_json& record, uint64_t end) {
+  for_each_record(path, [&](const json& record, uint64_t end) {
     later = later || step_of(record) > *step;
     if (!later) keep = end;
   });
@@ -90,7 +94,7 @@ void Metrics::truncate(const std::string& run, std::optional<uint64_t> step) {
 
 bool Metrics::ended(const std::string& run, uint64_t step) {
   bool ended = false;
-  for_each_record(metrics_path(run), [&](const ordered_json& record, uint64_t) {
+  for_each_record(metrics_path(run), [&](const json& record, uint64_t) {
     ended = ended || (text_of(record, "event") == "end" && step_of(record) >= step);
   });
   return ended;
@@ -98,7 +102,7 @@ bool Metrics::ended(const std::string& run, uint64_t step) {
 
 bool Metrics::evaluated(const std::string& run, uint64_t step, uint64_t tokens) {
   bool evaluated = false;
-  for_each_record(metrics_path(run), [&](const ordered_json& record, uint64_t) {
+  for_each_record(metrics_path(run), [&](const json& record, uint64_t) {
     evaluated = evaluated || (text_of(record, "event") == "eval" && step_of(record) == step &&
                               record.contains("tokens") && record["tokens"] == tokens);
   });
@@ -107,7 +111,7 @@ bool Metrics::evaluated(const std::string& run, uint64_t step, uint64_t tokens) 
 
 std::string Metrics::program(const std::string& run, const char* key) {
   std::string text;
-  for_each_record(metrics_path(run), [&](const ordered_json& record, uint64_t) {
+  for_each_record(metrics_path(run), [&](const json& record, uint64_t) {
     const std::string event = text_of(record, "event");
     if (event == "start" || event == "resume") text = record.contains(key) ? text_of(record, key) : text;
   });

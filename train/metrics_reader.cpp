@@ -1,14 +1,18 @@
 #include "train/metrics_reader.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "data/error.h"
+#include "data/strict_json.h"
+#include "train/metrics_line.h"
 #include "train/variant.h"
 
 namespace {
@@ -16,30 +20,33 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int kSchema = 1;
+constexpr std::ptrdiff_t kMostEvaluations = 100;  // of one step: train makes two
+constexpr size_t kMostUnknownEvents = 3;          // that are named
+constexpr std::uint64_t kMostCount = 1ULL << 53;  // of steps and tokens: a double counts them exactly
 constexpr const char* kEnvironment[] = {"device", "precision", "tf32", "simd", "threads", "version", "git", "compiler"};
 
-std::string text_of_value(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+// A setting or a name, fit for a table.
+std::string text_of_value(const Json& value) {
+  return value.is_string() ? printable(shortened(value.get<std::string>(), 200)) : shown(value);
+}
 
 // Builds a Run from its records, in the order of the file.
 class Reader {
  public:
-  explicit Reader(const std::string& folder) { run_.path = folder; }
+  explicit Reader(const std::string& folder) { run_.path = printable(folder); }
 
-  Run read() {
-    const std::string file_name = (std::filesystem::path(run_.path) / "metrics.jsonl").string();
-    if (!std::filesystem::is_regular_file(file_name))
-      throw Error("'" + run_.path + "' is no run: it has no file metrics.jsonl; a run is a folder that train wrote");
-    std::ifstream file(file_name, std::ios::binary);
-    if (!file) throw Error("'" + file_name + "' cannot be read (" + std::strerror(errno) + ")");
+  Run read(std::istream& file, const std::string& file_name) {
     std::string line;
-    for (line_number_ = 1; std::getline(file, line); line_number_++) {
+    bool complete = true;
+    for (line_number_ = 1; next_metrics_line(file, file_name, &line, &complete); line_number_++) {
       place_ = file_name + " line " + std::to_string(line_number_);
-      read_line(line, /*complete=*/!file.eof());
+      read_line(line, complete);
     }
     if (file.bad()) throw Error("'" + file_name + "' cannot be read to its end (" + std::strerror(errno) + ")");
     if (!started_) throw Error("'" + file_name + "' has no start record; a run is a folder that train wrote");
     for (const std::string& event : unknown_events_)
-      run_.notes.push_back("records of the unknown event '" + event + "' were left out");
+      run_.notes.push_back("records of the unknown event " + quoted(event) + " were left out");
+    if (more_unknown_events_) run_.notes.push_back("so were records of other unknown events");
     finish_tokens_per_update();
     if (resumed_ && run_.state == RunState::kFinished) time_all_parts();
     return std::move(run_);
@@ -47,15 +54,16 @@ class Reader {
 
  private:
   void read_line(const std::string& line, bool complete) {
-    const Json record = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (record.is_discarded() && !complete) {
+    if (!complete && !Json::accept(line)) {
       run_.notes.push_back("the last line of metrics.jsonl (line " + std::to_string(line_number_) +
                            ") is torn and was left out");
       return;
     }
+    const Json record = parse_strict_json<Json>(line, place_);
     if (!record.is_object()) throw Error(place_ + " is not a JSON object; every line of metrics.jsonl must be one");
     const std::string event = text(record, "event");
-    if (event != "start" && !started_) throw Error(place_ + " is a record '" + event + "' before the start record");
+    if (event != "start" && !started_)
+      throw Error(place_ + " is a record " + quoted(event) + " before the start record");
     if (event == "start") {
       start(record);
     } else if (event == "step") {
@@ -66,16 +74,19 @@ class Reader {
       resume(record);
     } else if (event == "nonfinite") {
       run_.state = RunState::kNonFinite;
-      see_step(integer(record, "step"));
+      see_step(count(record, "step"));
     } else if (event == "end") {
       end(record);
     } else if (event != "attention" && event != "checkpoint") {
-      unknown_events_.insert(event);
+      if (unknown_events_.size() < kMostUnknownEvents)
+        unknown_events_.insert(event);
+      else
+        more_unknown_events_ |= unknown_events_.count(event) == 0;
     }
   }
 
   void start(const Json& record) {
-    if (const auto schema = integer(record, "schema"); schema != kSchema)
+    if (const auto schema = count(record, "schema"); schema != kSchema)
       throw Error(place_ + " has schema " + std::to_string(schema) + "; this program reads schema " +
                   std::to_string(kSchema));
     if (started_) {
@@ -87,13 +98,14 @@ class Reader {
     }
     started_ = true;
     resumed_ = false;
-    run_.normalizer = variant_name(text(record, "normalizer"), record.value("precision", ""));
+    run_.normalizer = variant_name(text_of_value(text(record, "normalizer")), optional_text(record, "precision"));
     read_settings(record);
     if (!run_.settings.count("seed")) throw Error(place_ + " lacks the option 'seed'");
     run_.seed = run_.settings["seed"];
     run_.data_seed = run_.settings.count("data-seed") ? run_.settings["data-seed"] : run_.seed;
     if (record.contains("data") && record["data"].contains("sha256"))
-      for (const auto& [name, hash] : record["data"]["sha256"].items()) run_.data_hashes[name] = text_of_value(hash);
+      for (const auto& [name, hash] : record["data"]["sha256"].items())
+        run_.data_hashes[text_of_value(name)] = text_of_value(hash);
   }
 
   // Device, compiler and the like, and the options. A resumed run that changes one of the former keeps both values.
@@ -109,14 +121,14 @@ class Reader {
     }
     if (record.contains("options"))
       for (const auto& [key, value] : record["options"].items()) {
-        std::string name = key;
+        std::string name = text_of_value(key);
         for (char& letter : name) letter = letter == '_' ? '-' : letter;
         if (!record.contains(name)) run_.settings[name] = text_of_value(value);  // threads in use, not those asked for
       }
   }
 
   void step(const Json& record) {
-    const StepRecord read{integer(record, "step"), number(record, "tokens"), number(record, "loss"),
+    const StepRecord read{count(record, "step"), number(record, "tokens"), number(record, "loss"),
                           optional_number(record, "dt_ms")};
     if (!run_.steps.empty() && read.step <= run_.steps.back().step)
       throw Error(place_ + " is step " + std::to_string(read.step) + " after step " +
@@ -126,20 +138,27 @@ class Reader {
   }
 
   void evaluation(const Json& record) {
-    EvalRecord read{integer(record, "step"), text(record, "split"), number(record, "loss"), Run::kUnknown,
-                    integer(record, "tokens")};
+    EvalRecord read{count(record, "step"), text_of_value(text(record, "split")), number(record, "loss"), Run::kUnknown,
+                    count(record, "tokens")};
     if (record.contains("bits_per_byte")) read.bits_per_byte = number(record, "bits_per_byte");
-    std::erase_if(run_.evals, [&](const EvalRecord& old) {
-      return old.step == read.step && old.split == read.split && old.evaluated == read.evaluated;
-    });
+    if (!run_.evals.empty() && read.step < run_.evals.back().step)
+      throw Error(place_ + " evaluates step " + std::to_string(read.step) + " after step " +
+                  std::to_string(run_.evals.back().step) + " without a resume record; two runs wrote to this file");
+    const auto same = [&](const EvalRecord& old) { return old.split == read.split && old.evaluated == read.evaluated; };
+    auto first = run_.evals.end();  // of this step
+    while (first != run_.evals.begin() && std::prev(first)->step == read.step) --first;
+    if (run_.evals.end() - first > kMostEvaluations)
+      throw Error(place_ + " is one of more than " + std::to_string(kMostEvaluations) + " evaluations of step " +
+                  std::to_string(read.step));
+    run_.evals.erase(std::remove_if(first, run_.evals.end(), same), run_.evals.end());
     run_.evals.push_back(read);
     see_step(read.step);
   }
 
   void resume(const Json& record) {
-    const std::int64_t from = integer(record, "step");
-    std::erase_if(run_.steps, [&](const StepRecord& old) { return old.step > from; });
-    std::erase_if(run_.evals, [&](const EvalRecord& old) { return old.step > from; });
+    const std::int64_t from = count(record, "step");
+    while (!run_.steps.empty() && run_.steps.back().step > from) run_.steps.pop_back();
+    while (!run_.evals.empty() && run_.evals.back().step > from) run_.evals.pop_back();
     resumed_ = true;
     run_.state = RunState::kUnfinished;
     run_.seconds = run_.tokens_per_s = run_.peak_bytes = Run::kUnknown;
@@ -149,7 +168,7 @@ class Reader {
   }
 
   void end(const Json& record) {
-    see_step(integer(record, "step"));
+    see_step(count(record, "step"));
     const std::string status = text(record, "status");
     if (status == "done") run_.state = RunState::kFinished;
     run_.seconds = optional_number(record, "seconds");
@@ -166,9 +185,12 @@ class Reader {
       auto found = run_.settings.find(name);
       return found == run_.settings.end() ? 0.0 : std::strtod(found->second.c_str(), nullptr);
     };
-    run_.tokens_per_update = std::llround(option("batch-size") * option("seq-len") * option("grad-accum"));
-    if (run_.tokens_per_update == 0 && !run_.steps.empty() && run_.steps.back().step > 0)
-      run_.tokens_per_update = std::llround(run_.steps.back().tokens / double(run_.steps.back().step));
+    double tokens = option("batch-size") * option("seq-len") * option("grad-accum");
+    if (tokens == 0 && !run_.steps.empty() && run_.steps.back().step > 0)
+      tokens = run_.steps.back().tokens / double(run_.steps.back().step);
+    if (!(0 <= tokens && tokens <= double(kMostCount)))
+      throw Error("'" + run_.path + "' records a number of tokens for each update that no run of train can have");
+    run_.tokens_per_update = std::llround(tokens);
   }
 
   // The end record of a resumed run tells of its last part only; the steps tell of all.
@@ -188,9 +210,13 @@ class Reader {
     if (!value.is_string()) throw bad(key, value, "a text");
     return value;
   }
-  std::int64_t integer(const Json& record, const char* key) const {
+  std::string optional_text(const Json& record, const char* key) const {
+    return record.contains(key) ? text_of_value(text(record, key)) : "";
+  }
+  std::int64_t count(const Json& record, const char* key) const {
     const Json& value = member(record, key);
-    if (!value.is_number_integer()) throw bad(key, value, "an integer");
+    if (!is_natural(value) || value.get<std::uint64_t>() > kMostCount)
+      throw bad(key, value, "an integer from 0 to 2^53");
     return value;
   }
   double number(const Json& record, const char* key) const {  // null stands for NaN and infinity, which JSON lacks
@@ -203,15 +229,15 @@ class Reader {
     return record.contains(key) ? number(record, key) : Run::kUnknown;
   }
   Error bad(const char* key, const Json& value, const char* allowed) const {
-    return Error(place_ + " has '" + key + "' = " + value.dump(-1, ' ', false, Json::error_handler_t::replace) +
-                 "; it must be " + allowed);
+    return Error(place_ + " has '" + key + "' = " + shown(value) + "; it must be " + allowed);
   }
 
   Run run_;
   bool started_ = false, resumed_ = false;
-  int line_number_ = 0;
-  std::string place_;  // "RUN/metrics.jsonl line 7"
-  std::set<std::string> unknown_events_;
+  std::int64_t line_number_ = 0;
+  std::string place_;                     // "RUN/metrics.jsonl line 7"
+  std::set<std::string> unknown_events_;  // the first few
+  bool more_unknown_events_ = false;
 };
 
 }  // namespace
@@ -231,4 +257,15 @@ const EvalRecord* Run::final_evaluation() const {
   return best;
 }
 
-Run read_run(const std::string& folder) { return Reader(folder).read(); }
+Run read_metrics(std::istream& file, const std::string& file_name, const std::string& folder) {
+  return Reader(folder).read(file, file_name);
+}
+
+Run read_run(const std::string& folder) {
+  const std::string file_name = (std::filesystem::path(folder) / "metrics.jsonl").string();
+  if (!std::filesystem::is_regular_file(file_name))
+    throw Error("'" + folder + "' is no run: it has no file metrics.jsonl; a run is a folder that train wrote");
+  std::ifstream file(file_name, std::ios::binary);
+  if (!file) throw Error("'" + file_name + "' cannot be read (" + std::strerror(errno) + ")");
+  return read_metrics(file, file_name, folder);
+}

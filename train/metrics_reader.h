@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <iosfwd>
 #include <limits>
 #include <map>
 #include <string>
@@ -49,9 +50,14 @@ struct Run {
   // is none.
   const EvalRecord* final_evaluation() const;
 
-  double tokens_at(std::int64_t step) const { return static_cast<double>(step * tokens_per_update); }
+  double tokens_at(std::int64_t step) const {
+    return static_cast<double>(step) * static_cast<double>(tokens_per_update);
+  }
 };
 
 // Reads folder/metrics.jsonl. A `resume` record replaces what the file holds beyond its step; an unfinished last line
 // is left out with a note. Error, with the line, for anything else that is not as train writes it.
 Run read_run(const std::string& folder);
+
+// The same from an open file; file_name begins the messages, `folder` becomes the run's path.
+Run read_metrics(std::istream& file, const std::string& file_name, const std::string& folder);

@@ -279,7 +279,7 @@ TrainOptions options_from_json(const nlohmann::ordered_json& json, const std::st
   });
   for (const auto& item : json.items())
     if (std::find(known.begin(), known.end(), item.key()) == known.end())
-      throw Error("'" + item.key() + "' in the options of " + file + " is not an option of train");
+      throw Error(quoted(item.key()) + " in the options of " + file + " is not an option of train");
   return options;
 }
 

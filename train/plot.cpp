@@ -54,7 +54,7 @@ std::string number(double value) {
 }
 
 // A text as gnuplot's single-quoted string.
-std::string quoted(const std::string& text) {
+std::string gnuplot_text(const std::string& text) {
   std::string result = "'";
   for (char letter : text) result += letter == '\'' ? "''" : std::string(1, letter);
   return result + "'";
@@ -232,7 +232,7 @@ std::string point_size(const Comparison& comparison) { return draws_clouds(compa
 std::string losses_plot(const Comparison& comparison) {
   std::vector<std::string> elements;
   auto add = [&](const std::string& source, const std::string& look, const std::string& title) {
-    elements.push_back(source + " with " + look + (title.empty() ? " notitle" : " title " + quoted(title)));
+    elements.push_back(source + " with " + look + (title.empty() ? " notitle" : " title " + gnuplot_text(title)));
   };
   const std::size_t groups = comparison.groups.size();
   const bool raw = draws_clouds(comparison);
@@ -266,12 +266,13 @@ std::string differences_plot(const Comparison& comparison) {
     elements.push_back("$" + name_of("difference", g) +
                        " using 1:3:4 with filledcurves fs transparent solid 0.13 noborder" + colour(style_of(g)) +
                        " notitle");
-  elements.push_back("0 with lines lw 1.6" + colour(style_of(0)) + " title " + quoted(comparison.groups.front().label));
+  elements.push_back("0 with lines lw 1.6" + colour(style_of(0)) + " title " +
+                     gnuplot_text(comparison.groups.front().label));
   for (std::size_t g = 1; g < comparison.groups.size(); g++) {
     const Style style = style_of(g);
     const std::string look = " pt " + std::to_string(style.point) + colour(style);
     elements.push_back("$" + name_of("difference", g) + " using 1:2 with linespoints lw 1.6 ps 0.7 dt " + style.dash +
-                       look + " title " + quoted(difference_label(comparison.groups[g])));
+                       look + " title " + gnuplot_text(difference_label(comparison.groups[g])));
     elements.push_back("$" + name_of("enddifference", g) +
                        (draws_clouds(comparison) ? " using 1:2:3:4 with yerrorbars lw 1.2" : " using 1:2 with points") +
                        point_size(comparison) + look + " notitle");
@@ -302,6 +303,8 @@ struct Layout {
   }
 };
 
+}  // namespace
+
 std::string picture_script(const Comparison& comparison, const std::string& terminal) {
   const Curves curves = curves_of(comparison);
   const bool differences = comparison.has_baseline && comparison.groups.size() > 1;
@@ -320,16 +323,17 @@ std::string picture_script(const Comparison& comparison, const std::string& term
          << data_blocks(comparison, curves) << "set multiplot\nset border 3 lw 1 lc rgb '#444444'\n"
          << "set tics nomirror out\nset grid lc rgb '#DDDDDD' lw 0.6 dt solid\nset xrange [0:"
          << number(std::max(1.0, curves.most_tokens) * (1 + kEndSpace) / curves.unit.tokens) << "]\n"
-         << layout.panel(top, top + panel_height) << "set xlabel " << quoted(differences ? "" : curves.unit.label)
+         << layout.panel(top, top + panel_height) << "set xlabel " << gnuplot_text(differences ? "" : curves.unit.label)
          << " offset 0,0.6\nset ylabel 'loss (nats per token)' offset 0.8,0\nset yrange "
          << range_text(loss_range(comparison, curves)) << "\n"
          << losses_plot(comparison);
   if (differences) {
     const int start = top + panel_height + gap;
     const Range range = difference_range(comparison, curves);
-    script << layout.panel(start, start + panel_height) << "set key title " << quoted(difference_key_title(comparison))
-           << " left\nset xlabel " << quoted(curves.unit.label) << " offset 0,0.6\nset ylabel "
-           << quoted("validation loss minus " + comparison.groups.front().label + "'s (nats per token)")
+    script << layout.panel(start, start + panel_height) << "set key title "
+           << gnuplot_text(difference_key_title(comparison)) << " left\nset xlabel " << gnuplot_text(curves.unit.label)
+           << " offset 0,0.6\nset ylabel "
+           << gnuplot_text("validation loss minus " + comparison.groups.front().label + "'s (nats per token)")
            << " offset 0.8,0\nset yrange " << range_text(range) << "\n";
     if (range.clips)
       script << "set label 'curves that leave this panel: see their final difference at the right' at graph 0.5, "
@@ -350,7 +354,7 @@ std::string text_script(const Comparison& comparison, int columns, int rows) {
          << curves.unit.label << "'\n";
   std::vector<std::string> losses, differences;
   for (std::size_t g = 0; g < comparison.groups.size(); g++) {
-    const std::string title = " lt " + std::to_string(g + 1) + " title " + quoted(comparison.groups[g].label);
+    const std::string title = " lt " + std::to_string(g + 1) + " title " + gnuplot_text(comparison.groups[g].label);
     losses.push_back("$" + name_of("val", g) + " using 1:2 with linespoints" + title);
     if (g > 0) differences.push_back("$" + name_of("difference", g) + " using 1:2 with linespoints" + title);
   }
@@ -358,11 +362,14 @@ std::string text_script(const Comparison& comparison, int columns, int rows) {
          << "\n"
          << plot_command(losses);
   if (comparison.has_baseline && !differences.empty())
-    script << "set title " << quoted("validation loss minus " + comparison.groups.front().label + "'s (nats per token)")
+    script << "set title "
+           << gnuplot_text("validation loss minus " + comparison.groups.front().label + "'s (nats per token)")
            << "\nset yrange " << range_text(difference_range(comparison, curves)) << "\n"
            << plot_command(differences);
   return script.str();
 }
+
+namespace {
 
 // ------------------------------------------------------------------------------------------------ gnuplot
 

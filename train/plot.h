@@ -12,6 +12,10 @@
 // fails.
 std::optional<std::string> draw_picture(const Comparison& comparison, const std::string& path);
 
+// What gnuplot is given for them; `terminal` is gnuplot's name of the kind of picture.
+std::string picture_script(const Comparison& comparison, const std::string& terminal);
+std::string text_script(const Comparison& comparison, int columns, int rows);
+
 // Error unless `path` ends in a kind of picture that can be drawn.
 void check_picture_name(const std::string& path);
 

@@ -13,7 +13,7 @@
 #include "data/atomic_file.h"
 #include "data/error.h"
 #include "data/sha256.h"
-#include "train/strict_json.h"
+#include "data/strict_json.h"
 
 static_assert(std::endian::native == std::endian::little, "safetensors are little-endian and are read as they are");
 
@@ -22,6 +22,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr uint64_t kLengthBytes = 8;
+constexpr int kMostHeaderDepth = 3;                 // a list in a tensor's object in the header's
 constexpr uint64_t kMostHeaderBytes = 100'000'000;  // as in Hugging Face's own reader
 
 struct Dtype {
@@ -164,7 +165,7 @@ std::string write_safetensors(const std::string& path, const std::vector<TensorS
 
 std::map<std::string, TensorEntry> parse_safetensors_header(std::string_view header, uint64_t data_bytes,
                                                             const std::string& file) {
-  const Json json = parse_strict_json<Json>(header, "the header of " + file);
+  const Json json = parse_strict_json<Json>(header, "the header of " + file, kMostHeaderDepth);
   if (!json.is_object()) throw Error("the header of " + file + " must be a JSON object");
   std::map<std::string, TensorEntry> tensors;
   for (const auto& [name, value] : json.items()) {

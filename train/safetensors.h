@@ -28,6 +28,8 @@ struct TensorEntry {
   std::string dtype;  // "F32", "BF16", ...: any that the format knows
   std::vector<size_t> shape;
   uint64_t begin, end;  // bytes, from the start of the numbers
+
+  bool operator==(const TensorEntry&) const = default;
 };
 
 // The tensors of a header, by name, when `data_bytes` bytes follow it. `file` begins the messages. Error unless every
