@@ -37,6 +37,9 @@ check "an unknown sanitizer is refused in one sentence" ended_with 2 "SANITIZE=m
 run make SANITIZE=thread CXX=g++
 check "... and a compiler whose barriers the sanitizer does not know" ended_with 2 "SANITIZE=thread needs CXX=clang++" 1
 
+run make fuzz CXX=clang++-none
+check "make fuzz says that it needs clang++" ended_with 2 "make fuzz needs clang++ with libFuzzer, which clang++-none is not"
+
 # Lines "PATH COMMAND" of what a build for normalizer $1 in precision $2 writes.
 writes() {
   make -n V=1 BUILD="$temp/build" NORMALIZER="$1" PRECISION="$2" | sed -n 's/.* -o \([^ ]*\) .*/\1 &/p' | sort

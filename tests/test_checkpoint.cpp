@@ -9,6 +9,7 @@
 #include <set>
 
 #include "data/sha256.h"
+#include "data/strict_json.h"
 #include "model/buffer.h"
 #include "model/parameters.h"
 #include "tests/catch.h"
@@ -17,7 +18,6 @@
 #include "train/checkpoint.h"
 #include "train/checkpoint_json.h"
 #include "train/safetensors.h"
-#include "data/strict_json.h"
 
 namespace {
 
