@@ -7,6 +7,7 @@
 #include "data/corpora.h"
 #include "data/dataset.h"
 #include "data/prepare.h"
+#include "data/printable.h"
 #include "data/sha256.h"
 #include "data/tokenizer.h"
 #include "data/tokens_json.h"
@@ -230,7 +231,8 @@ TEST_CASE("the text of a source may have any name", "[core][prepare]") {
   write_file(dir / "text", some_text(100));
   std::string name = "a \"quoted\" \\ name\n";
   prepare({{dir / "text"}, name, ""}, dir / "out");
-  CHECK(load_dataset(dir / "out", 0).source == name);
+  CHECK(read_tokens_json(dir / "out")->source == name);
+  CHECK(load_dataset(dir / "out", 0).source == printable(name));
   CHECK(prepare({{dir / "text"}, "bad UTF-8 \xff", ""}, dir / "bad").train == 80);
 }
 
