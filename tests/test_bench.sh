@@ -34,7 +34,7 @@ judged() {
 check "results become a baseline" "$BUILD/bench" --check "$results" --baseline "$baseline" --write-baseline
 cp "$results" "$temp/doctored"
 check "results are no regression against themselves" judged 0 "No ratio is worse"
-sed '/"bench":"step"/s/"roof_fraction":0\./"roof_fraction":0.0/' "$results" > "$temp/doctored"
+sed '/"bench":"step"/s/"roof_fraction":[^,}]*/"roof_fraction":0.0001/' "$results" > "$temp/doctored"
 check "a slower update is a regression" judged 1 "REGRESSION update of tiny (2,16), fp32, of the roof: it was"
 check "unless another measurement refutes it" judged 0 "No ratio is worse" "$results"
 sed '/"normalizer":"ssmax",/s/"over_softmax":/"over_softmax":9/' "$results" > "$temp/doctored"
