@@ -116,7 +116,8 @@ void TokenFile::check_tokens(int vocab_size) const {
               std::to_string(vocab_size) + " tokens must be below " + std::to_string(vocab_size));
 }
 
-TokenStream::TokenStream(const std::vector<std::string>& paths, int vocab_size) : paths_(paths) {
+TokenStream::TokenStream(const std::vector<std::string>& paths, int vocab_size)
+    : paths_(paths), vocab_size_(vocab_size) {
   for (const std::string& path : paths) {
     parts_.push_back(std::make_shared<TokenFile>(path));
     parts_.back()->check_tokens(vocab_size);
@@ -135,6 +136,10 @@ void TokenStream::copy(uint64_t begin, size_t count, int32_t* out) const {
     uint64_t offset = begin - begins_[part - 1];
     size_t here = std::min<uint64_t>(count, file.size() - offset);
     file.copy(offset, here, out);
+    if (std::any_of(out, out + here, [&](int32_t token) { return token < 0 || token >= vocab_size_; }))
+      throw Failure("token file '" + file.path() +
+                    "' has been changed while it was in use: it holds a token outside the " + "vocabulary of " +
+                    std::to_string(vocab_size_) + " tokens now");
     begin += here;
     out += here;
     count -= here;

@@ -51,7 +51,8 @@ class TokenStream {
   uint64_t size() const { return size_; }  // tokens
   bool empty() const { return size_ == 0; }
 
-  // Tokens begin .. begin + count - 1 into out[count]; they may span files. Error if they reach beyond size().
+  // Tokens begin .. begin + count - 1 into out[count]; they may span files. Error if they reach beyond size(), Failure if
+  // a file has been changed since it was opened so that a token is none of the vocabulary's.
   void copy(uint64_t begin, size_t count, int32_t* out) const;
 
   const std::vector<std::string>& files() const { return paths_; }
@@ -62,6 +63,7 @@ class TokenStream {
   std::vector<std::shared_ptr<const TokenFile>> parts_;
   std::vector<uint64_t> begins_;  // where each part starts in the stream
   uint64_t size_ = 0;
+  int vocab_size_ = 0;
 };
 
 // Writes a token file piece by piece: uint16 for vocabularies up to 65536, uint32 beyond. The file appears under its

@@ -178,6 +178,19 @@ TEST_CASE("a writer appends pieces and writes nothing that is wrong", "[core][da
   CHECK_FALSE(fs::exists(dir / "other.bin.tmp"));
 }
 
+TEST_CASE("a token file that is changed in place while it is in use does no harm", "[core][data]") {
+  TempDir dir;
+  const std::string path = dir / "a.bin";
+  write_file(path, token_bytes({20240520, 1, 3}, kThreeTokens));
+  const TokenStream stream({path}, 260);
+  CHECK(read_all(stream) == std::vector<int32_t>{1, 2, 259});
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(kTokenHeaderBytes + 2).write("\xff\xff", 2);  // write_file() would empty the mapped file
+  file.close();
+  const std::string sentence = error_text<Failure>([&] { read_all(stream); });
+  CHECK(contains(sentence, "a.bin' has been changed while it was in use"));
+}
+
 TEST_CASE("damaged token files are refused by name", "[core][data]") {
   TempDir dir;
   const std::string path = dir / "tokens.bin", good = token_bytes({20240520, 1, 3}, kThreeTokens);
