@@ -147,7 +147,7 @@ test core: deps
 
 ## make sanitize         make test with clang++'s address and undefined-behaviour sanitizers; not the kernels for  7 min
 ##                         a GPU, whose emulator takes the sanitizers' place
-## make races            make core with clang++'s thread sanitizer, on 4 threads                                   5 min
+## make races            make core with clang++'s thread sanitizer, on 4 threads                                   6 min
 .PHONY: sanitize races
 sanitize:
 	@$(MAKE) test SANITIZE=1 CXX=clang++
@@ -172,7 +172,7 @@ fuzz:
 	@$(MAKE) CXX='$(CXX)' SANITIZE=fuzz fuzz
 endif
 
-## make test-all         make test, sanitize and races, make core with clang++, for portable and baseline x86-64  33 min
+## make test-all         make test, sanitize and races, make core with clang++, for portable and baseline x86-64  35 min
 .PHONY: test-all
 EVERYWHERE := test 'core CXX=clang++' 'core PORTABLE=1' $(if $(X86),'core MARCH=x86-64') sanitize races
 test-all:

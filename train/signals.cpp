@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <cstring>
 
 namespace {
@@ -15,12 +16,14 @@ void print_at_once(const char* sentence) {  // what a signal handler may do
 }
 
 void on_interrupt(int number) {
+  const int reason = errno;  // whatever is interrupted may be about to look at it
   if (is_interrupted.exchange(true)) {
     signal(number, SIG_DFL);
     raise(number);
   } else if (isatty(STDERR_FILENO)) {
     print_at_once("\ntrain: finishing this update, then saving; once more to end at once and lose what is not saved\n");
   }
+  errno = reason;
 }
 
 void on_bus_error(int) {

@@ -103,6 +103,7 @@ TEST_CASE("a run goes on from its newest intact checkpoint, and nothing else sta
     workshop.replace_run(workshop / "whole");
     const std::string path = checkpoint(8) + "/" + name;
     damage(workshop / ("work/" + path));
+    const std::string named = name == "SHA256SUMS" ? checkpoint(8) : path;  // a changed hash names the file it is of
 
     for (const std::string from : {"--init-from", "--continue-from"}) {
       for (const std::string& source : {std::string("run"), checkpoint(8)}) {
@@ -111,7 +112,7 @@ TEST_CASE("a run goes on from its newest intact checkpoint, and nothing else sta
         INFO(from << " " << source << ": " << ended.text());
         CHECK(ended.code == 2);
         CHECK(std::count(ended.err.begin(), ended.err.end(), '\n') == 1);
-        CHECK(says(ended, path));
+        CHECK(says(ended, named));
         if (source == "run") CHECK(says(ended, checkpoint(4)));
         CHECK_FALSE(fs::exists(workshop / "work/other"));
       }
@@ -119,13 +120,13 @@ TEST_CASE("a run goes on from its newest intact checkpoint, and nothing else sta
     const Ended evaluated = workshop.end({"ssmax/evaluate", "--checkpoint", "run", "--data", "../data"});
     INFO(evaluated.out << evaluated.text());
     CHECK(evaluated.code == 0);
-    CHECK(says(evaluated, path));
+    CHECK(says(evaluated, named));
     CHECK(says(evaluated, checkpoint(4)));
 
     const Ended resumed = workshop.end(kResume);
     INFO(resumed.text());
     CHECK(resumed.code == 0);
-    CHECK(says(resumed, path));
+    CHECK(says(resumed, named));
     CHECK(says(resumed, "damaged"));
     CHECK(difference(Result(workshop.run()), expected) == "");
   }
