@@ -17,7 +17,7 @@ dim3 blockDim, gridDim;
 
 namespace emu {
 
-Now now;
+constinit thread_local Now now;
 Statistics counted;
 Block current;
 

@@ -27,7 +27,7 @@ struct Now {
   uintptr_t stack = 0;
   unsigned thread = 0;
 };
-extern Now now;
+extern constinit thread_local Now now;
 extern Statistics counted;
 
 struct Launch {
