@@ -4,10 +4,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <set>
+#include <thread>
 
 #include <cublas_v2.h>
 
@@ -107,6 +110,24 @@ TEST_CASE("correct kernels run without an error and give the same bits in every 
       }
     }
   }
+}
+
+extern "C" void __tsan_write8(
+    void*);  // what the compiler calls in kernels, and in functions that they share with the host
+
+TEST_CASE("other threads of the host are left alone while a kernel runs", "[core][emulator]") {
+  std::atomic<bool> done = false;
+  std::atomic<uint64_t> written = 0;
+  std::thread other([&] {
+    for (uint64_t own = 0; !done; own++) {
+      __tsan_write8(&own);
+      written = own;
+    }
+  });
+  while (written == 0) std::this_thread::yield();
+  for (const KnownGood& kernel : known_good()) CHECK(error_of([&] { kernel.run(); }) == "");
+  done = true;
+  other.join();
 }
 
 TEST_CASE("without checks kernels give the same bits", "[core][emulator]") {
