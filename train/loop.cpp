@@ -57,6 +57,11 @@ std::string shape_words(const Config& config) {
          (config.tied ? ", tied head" : ", untied head");
 }
 
+// Whether a checkpoint is due before the last update; where there is only the one at the end, no update waits for it.
+bool saves_between_updates(const TrainOptions& options) {
+  return options.checkpoint_every > 0 && options.checkpoint_every < options.steps;
+}
+
 void print_banner(const Start& start, const Dataset& data, const DeviceFacts& device, const MemoryPlan& plan,
                   bool in_background) {
   const TrainOptions& options = start.options;
@@ -74,7 +79,7 @@ void print_banner(const Start& start, const Dataset& data, const DeviceFacts& de
                                with_commas(uint64_t(flops_per_token(start.config, options.seq_len))) +
                                " operations a token");
   print_fact("memory", plan_text(plan));
-  if (options.checkpoint_every > 0 && options.checkpoint_every < options.steps && !in_background)
+  if (saves_between_updates(options) && !in_background)
     print_fact("checkpoints", options.checkpoint_sync ? "training waits while one is written, as --checkpoint-sync asks"
                                                       : "training waits while one is written: a copy of " +
                                                             format_bytes(checkpoint_copy_bytes(start.config)) +
@@ -231,10 +236,10 @@ void train_updates(Trainer<N, P>& trainer, const Start& start, const Dataset& da
   progress.note("next: build/" + selected_variant() + "/sample --checkpoint " + shell_word(options.out));
 }
 
-// Whether checkpoints are written while training goes on. With one checkpoint, at the end, there is nothing to go on with.
+// Whether checkpoints are written while training goes on.
 bool saves_in_background(const TrainOptions& options, const MemoryPlan& plan, size_t copy_bytes) {
   const bool fits = copy_bytes + (backend::kOnHost ? plan.total() : 0) <= available_memory_bytes();
-  return fits && !options.checkpoint_sync && options.checkpoint_every > 0 && options.checkpoint_every < options.steps;
+  return fits && !options.checkpoint_sync && saves_between_updates(options);
 }
 
 // A resumed run reads what it has read before.

@@ -120,7 +120,7 @@ std::string Metrics::program(const std::string& run, const char* key) {
 
 std::string Metrics::tokenizer(const std::string& run) {
   std::string text;
-  for_each_record(metrics_path(run), [&](const ordered_json& record, uint64_t) {
+  for_each_record(metrics_path(run), [&](const json& record, uint64_t) {
     if (text_of(record, "event") == "start" && record.contains("data") && record["data"].is_object())
       text = text_of(record["data"], "tokenizer");
   });

@@ -178,22 +178,18 @@ std::map<std::string, TensorEntry> parse_safetensors_header(std::string_view hea
   return tensors;
 }
 
-SafetensorsFile::Descriptor::~Descriptor() {
-  if (number >= 0) close(number);
-}
-
 // O_NONBLOCK: a named pipe is refused below instead of being waited for.
 SafetensorsFile::SafetensorsFile(const std::string& path)
     : path_(path), descriptor_(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
-  if (descriptor_.number < 0) throw Error("'" + path + "' cannot be opened: " + std::strerror(errno));
+  if (!descriptor_) throw Error("'" + path + "' cannot be opened: " + std::strerror(errno));
   struct stat status;
-  if (fstat(descriptor_.number, &status) != 0 || !S_ISREG(status.st_mode))
+  if (fstat(descriptor_.number(), &status) != 0 || !S_ISREG(status.st_mode))
     throw Error("'" + path + "' is not a regular file");
   const uint64_t size = uint64_t(status.st_size);
   if (size < kLengthBytes)
     throw Error("'" + path + "' is truncated: it has " + std::to_string(size) + " bytes, less than the first 8");
   uint64_t length;
-  read_at(descriptor_.number, 0, &length, kLengthBytes, path);
+  read_at(descriptor_.number(), 0, &length, kLengthBytes, path);
   if (length > kMostHeaderBytes)
     throw Error("'" + path + "' announces a header of " + std::to_string(length) + " bytes; at most " +
                 std::to_string(kMostHeaderBytes) + " are allowed, so it is no safetensors file");
@@ -201,7 +197,7 @@ SafetensorsFile::SafetensorsFile(const std::string& path)
     throw Error("'" + path + "' is truncated: its header takes " + std::to_string(length) + " bytes, but only " +
                 std::to_string(size - kLengthBytes) + " follow the length");
   std::string header(length, '\0');
-  read_at(descriptor_.number, kLengthBytes, header.data(), header.size(), path);
+  read_at(descriptor_.number(), kLengthBytes, header.data(), header.size(), path);
   data_start_ = kLengthBytes + length;
   tensors_ = parse_safetensors_header(header, size - data_start_, "'" + path + "'");
 }
@@ -233,13 +229,13 @@ void SafetensorsFile::read(const std::string& name, size_t begin, size_t count, 
                 quoted(name) + " were asked for, but it has " + std::to_string(size(name)));
   const TensorEntry& tensor = entry(name);
   uint64_t offset = data_start_ + tensor.begin + begin * dtype_bytes(tensor.dtype);
-  if (tensor.dtype == "F32") return read_at(descriptor_.number, offset, out, count * sizeof(float), path_);
+  if (tensor.dtype == "F32") return read_at(descriptor_.number(), offset, out, count * sizeof(float), path_);
 
   auto widen = tensor.dtype == "F16" ? widen_f16 : widen_bf16;
   uint16_t halves[4096];
   while (count > 0) {
     size_t now = std::min(count, std::size(halves));
-    read_at(descriptor_.number, offset, halves, now * sizeof halves[0], path_);
+    read_at(descriptor_.number(), offset, halves, now * sizeof halves[0], path_);
     for (size_t i = 0; i < now; i++) out[i] = widen(halves[i]);
     out += now;
     count -= now;

@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "data/file_descriptor.h"
+
 // A tensor to write. `data` holds as many floats as the product of `shape`.
 struct TensorSpan {
   std::string name;
@@ -58,18 +60,10 @@ class SafetensorsFile {
   void read(const std::string& name, size_t begin, size_t count, float* out) const;
 
  private:
-  struct Descriptor {
-    int number;
-    explicit Descriptor(int number) : number(number) {}
-    ~Descriptor();
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-  };
-
   const TensorEntry& entry(const std::string& name) const;
 
   std::string path_;
-  Descriptor descriptor_;
+  FileDescriptor descriptor_;
   uint64_t data_start_ = 0;
   std::map<std::string, TensorEntry> tensors_;
 };
