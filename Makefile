@@ -130,7 +130,7 @@ curves: deps
 	@BUILD='$(BUILD)' CORPUS='$(CORPUS)' CURVES='$(CURVES)' PRESET='$(PRESET)' STEPS='$(STEPS)' \
 	  sh train/curves.sh $(COMPARE)
 
-## make test             every test; ends with "N passed, N failed"                                               18 min
+## make test             every test; ends with "N passed, N failed"                                               26 min
 ## make core             the short tests: every kernel and normalizer once, and the command lines                  3 min
 .PHONY: test core
 COMMAND_LINE_NORMALIZERS := softmax ssmax
