@@ -60,6 +60,20 @@ positions_add_up() {
        END { d = nats / tokens - loss; print rows, tokens, d; exit !(rows == 32 && d * d < 1e-10) }' "$temp/out"
 }
 check "evaluate --by-position adds up to the loss" positions_add_up
+sed "1,/^\$/d" "$temp/out" > "$temp/table"
+echo "an older table" > positions.csv
+evaluate softmax --checkpoint base --data data --split test --csv positions.csv
+check "evaluate --csv writes the same table to a file, and says where" ended 0 "nats per token" "positions.csv"
+check "... in place of what it held" cmp positions.csv "$temp/table"
+check "... and leaves nothing beside it" sh -c '! ls | grep "positions.csv." && ! grep position, "$0"' "$temp/out"
+evaluate softmax --checkpoint base --data data --split test --csv positions.csv --tokens 70
+first_70() {
+  ended 0 "70, in windows of 32" && awk -F, 'NR > 1 { tokens += $3 } NR == 2 { first = $3 } NR == 33 { last = $3 }
+    END { print tokens, first, last; exit !(tokens == 70 && first == 3 && last == 2) }' positions.csv
+}
+check "evaluate --tokens predicts the first tokens alone" first_70
+evaluate softmax --checkpoint base --data data --tokens 100000000
+check "... and of more than there are, all" ended 0 "$(final_loss base) nats per token"
 
 sample() { run "$softmax/sample" --checkpoint base --prompt "the king " --tokens 50 "$@"; }
 sample
@@ -393,6 +407,9 @@ checked "evaluate: longer sequences than the file" "--seq-len is 20000|val.bin" 
   "--checkpoint rope --data data --seq-len 20000"
 checked "evaluate: a RoPE base without RoPE" "--rope-theta-scale|learned" \
   "--checkpoint base --data data --rope-theta-scale 2"
+checked "evaluate: a table where no file can be" "nowhere/positions.csv" \
+  "--checkpoint base --data data --csv nowhere/positions.csv"
+checked "evaluate: fewer tokens than none" "--tokens is '-1'" "--checkpoint base --data data --tokens -1"
 checked "evaluate: more memory than any machine has" "--batch-size 100000000 |fits" \
   "--checkpoint base --data data --batch-size 100000000"
 refused "sample: an empty prompt" "--prompt" "$softmax/sample" --checkpoint base --prompt ""

@@ -172,6 +172,16 @@ TEST_CASE("evaluation takes sequences shorter and longer than in training", "[co
     }
 }
 
+TEST_CASE("the loss by position as text", "[core][training]") {
+  Evaluation evaluation;
+  evaluation.nats_by_position = {1, 0.25, 0};
+  evaluation.tokens_by_position = {3, 1, 0};
+  CHECK(by_position_csv(evaluation) == "position,loss_nats,tokens\n1,0.333333,3\n2,0.250000,1\n");
+  evaluation.nats_by_position = {1e300};
+  evaluation.tokens_by_position = {1};
+  CHECK(by_position_csv(evaluation).ends_with(".000000,1\n"));
+}
+
 TEST_CASE("a stream of one token cannot be evaluated", "[core][training]") {
   TempDir folder;
   CHECK_NOTHROW(require_predictable(stream_of(folder, {1, 2}, 11)));

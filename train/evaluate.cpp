@@ -3,7 +3,9 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 
+#include "data/atomic_file.h"
 #include "data/dataset.h"
 #include "train/build_info.h"
 #include "train/command_line.h"
@@ -36,8 +38,11 @@ int run(int argc, char** argv) {
 
   const size_t T = options.seq_len > 0 ? options.seq_len : model.config.T;
   const MemoryPlan plan = model.load(options.batch_size, T, set_threads(options.threads));
+  std::optional<AtomicFile> csv;  // opened before the work starts, which would be lost where it cannot be written
+  if (!options.csv.empty()) csv.emplace(options.csv);
+  const uint64_t limit = options.tokens > 0 ? options.tokens : UINT64_MAX;
   const Evaluation result = evaluate<SelectedNormalizer, SelectedPrecision>(model.config, model.weights.view(), model.a,
-                                                                            stream, options.batch_size, T, UINT64_MAX);
+                                                                            stream, options.batch_size, T, limit);
 
   print_fact("normalizer",
              std::string(kSelectedName) + " in " + kPrecisionName<SelectedPrecision> + ", attnorm " + version_text());
@@ -46,14 +51,19 @@ int run(int argc, char** argv) {
   print_fact("tokens", with_commas(result.tokens) + ", in windows of " + with_commas(T));
   print_fact("memory", plan_text(plan));
   std::printf("%-12s %.6f nats per token\n", "loss", result.loss());
-  const double bytes =
-      data.tokenizer == "bytes" ? double(stream.size()) : double(folder ? data.bytes_in(options.split) : 0);
+  const bool whole = result.tokens == stream.size() - 1;
+  const double bytes = data.tokenizer == "bytes" ? double(result.tokens + 1)
+                       : folder && whole         ? double(data.bytes_in(options.split))
+                                                 : 0;
   if (bytes > 0) std::printf("%-12s %.6f bits per byte\n", "", result.bits_per_byte(bytes));
-  if (options.by_position) {
-    std::printf("\nposition,loss_nats,tokens\n");
-    for (size_t t = 0; t < T && result.tokens_by_position[t] > 0; t++)
-      std::printf("%zu,%.6f,%llu\n", t + 1, result.nats_by_position[t] / double(result.tokens_by_position[t]),
-                  (unsigned long long)result.tokens_by_position[t]);
+  if (!options.by_position) return 0;
+  const std::string table = by_position_csv(result);
+  if (csv) {
+    csv->write(table.data(), table.size());
+    csv->commit();
+    print_fact("by position", options.csv);
+  } else {
+    std::printf("\n%s", table.c_str());
   }
   return 0;
 }

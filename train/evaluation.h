@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,18 @@ struct Evaluation {
   // `bytes` of text behind the tokens.
   double bits_per_byte(double bytes) const { return nats / 0.6931471805599453 / bytes; }
 };
+
+// The mean loss of every position (from 1) that was evaluated: "position,loss_nats,tokens" and a line for each.
+inline std::string by_position_csv(const Evaluation& evaluation) {
+  std::string text = "position,loss_nats,tokens\n";
+  for (size_t t = 0; t < evaluation.tokens_by_position.size() && evaluation.tokens_by_position[t] > 0; t++) {
+    const uint64_t tokens = evaluation.tokens_by_position[t];
+    char loss[400];
+    std::snprintf(loss, sizeof loss, "%.6f", evaluation.nats_by_position[t] / double(tokens));
+    text += std::to_string(t + 1) + "," + loss + "," + std::to_string(tokens) + "\n";
+  }
+  return text;
+}
 
 // Error unless the stream has a token to start from and one to predict.
 inline void require_predictable(const TokenStream& stream) {

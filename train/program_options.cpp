@@ -15,12 +15,17 @@ EvaluateOptions parse_evaluate_options(int argc, const char* const* argv, const 
   line.add("data", options.data, "folder of token files, or one token file").required();
   line.add("split", options.split, "train, val or test", one_of({"train", "val", "test"}));
   line.add("seq-len", options.seq_len, "tokens the model sees at once; 0: as in training", non_negative<int>());
+  line.add("tokens", options.tokens, "predict so many tokens from the start of the split; 0: all of them",
+           non_negative<uint64_t>());
   line.add("batch-size", options.batch_size, "windows evaluated at once; changes memory, not the loss",
            positive<int>());
   line.add("rope-theta-scale", options.rope_theta_scale, "multiplies the RoPE base", positive<double>());
   line.add("by-position", options.by_position, "also the mean loss of every position, as CSV");
+  line.add("csv", options.csv, "the file for what --by-position prints; it is replaced", not_empty())
+      .default_text("standard output");
   line.add("threads", options.threads, "CPU threads, 0 to choose", between(0, kMostThreads));
   line.parse(argc, argv);
+  options.by_position |= line.given("csv");
   options.split_given = line.given("split");
   return options;
 }

@@ -2,6 +2,7 @@
 // Error with one sentence, or HelpRequest. None looks at a file that an option names.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -10,10 +11,12 @@
 struct EvaluateOptions {
   std::string checkpoint, data, split = "val";
   bool split_given = false;
-  int seq_len = 0;  // 0: as in training
+  int seq_len = 0;      // 0: as in training
+  uint64_t tokens = 0;  // predicted, from the start of the split; 0: all
   int batch_size = 8, threads = 0;
   double rope_theta_scale = 1;
   bool by_position = false;
+  std::string csv;  // where the losses by position go; "": to standard output
 };
 EvaluateOptions parse_evaluate_options(int argc, const char* const* argv, const std::string& normalizer);
 
