@@ -141,6 +141,24 @@ void init_parameters(const Config& config, float* block, unsigned long long seed
   }
 }
 
+void perturb_parameters(const Config& config, float* block, unsigned long long seed, double noise) {
+  if (noise == 0) return;
+  constexpr size_t kBits = 128;  // of one draw
+  for (const Tensor& tensor : parameter_tensors(config)) {
+    const Philox stream{{uint32_t(seed), fnv1a("noise." + tensor.name)}};
+    float* x = block + tensor.offset;
+    cpu::parallel_blocks(tensor.size, 128 * kBits, [&](size_t begin, size_t end) {
+      for (size_t first = begin; first < end; first += kBits) {
+        const auto words = stream(first / kBits, seed >> 32);
+        for (size_t i = first; i < std::min(first + kBits, end); i++) {
+          const bool up = words[i % kBits / 32] >> i % 32 & 1;
+          x[i] = float(x[i] * (1 + (up ? noise : -noise)));
+        }
+      }
+    });
+  }
+}
+
 double initial_scale(int T) {
   double sum = 0;
   for (int n = 1; n <= T; n++) sum += portable::log(n);

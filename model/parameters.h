@@ -72,5 +72,10 @@ Parameters<S> view_parameters(const Config& config, S* matrices, float* block);
 //   scale: initial value of the normalizer's learned scale
 void init_parameters(const Config& config, float* block, unsigned long long seed, double scale);
 
+// Multiplies every number by 1 + noise or 1 - noise, in double, rounded to fp32; noise 0 changes no bit. Which of the two
+// depends on the seed, the name of the tensor and the index i there alone: bit i % 128 of what Philox with the key (low
+// half of the seed, FNV-1a of "noise." + name) draws for the counter (i / 128, high half of the seed); set for 1 + noise.
+void perturb_parameters(const Config& config, float* block, unsigned long long seed, double noise);
+
 // 1 / mean_{n = 1 .. T} ln n, so that the mean sharpness s ln n of SSMax equals softmax's 1; 1 where that mean is 0.
 double initial_scale(int T);

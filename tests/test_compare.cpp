@@ -427,6 +427,20 @@ TEST_CASE("the same normalizer and seed with other options is another group", "[
   CHECK(comparison.groups[1].difference.mean == Approx(-0.1));
 }
 
+TEST_CASE("noise on the initial weights makes another run, and a run from before there was the option has none",
+          "[core][compare]") {
+  FakeRun noisy("softmax", 1, 1.4), without("softmax", 2, 1.6);
+  noisy.start()["options"]["init-noise"] = 1e-6;
+  without.start()["options"]["init-noise"] = 0.0;
+  const Run before = made("before", FakeRun("softmax", 1, 1.5));
+  const Comparison twins = compare_runs({before, made("noisy", noisy)}, "softmax init-noise=0.0", true);
+  CHECK_THAT(remarks_text(twins), has("init-noise: 0.0 in before; 1e-06 in noisy") && !has("repeats"));
+  CHECK(twins.groups.size() == 2);
+  const Comparison same = compare_runs({before, made("without", without)}, "softmax", true);
+  CHECK(same.groups.size() == 1);
+  CHECK_THAT(remarks_text(same), !has("init-noise"));
+}
+
 TEST_CASE("a repeated run is not another observation", "[core][compare]") {
   FakeRun more_threads("softmax", 1, 1.5);
   more_threads.start()["threads"] = 4;

@@ -157,6 +157,13 @@ TEST_CASE("options that contradict each other are refused", "[core][options]") {
       {{"--check-from", "600"}, "no error"},
       {{"--check-from", "601"}, "--check-from is 601; it must be at most --steps, which is 600"},
       {{"--check-from", "-1"}, "--check-from is '-1'; it must be an integer from 0 to 2147483647"},
+      {{"--init-noise", "1e-6"}, "no error"},
+      {{"--init-noise", "0", "--init-from", "a"}, "no error"},
+      {{"--init-noise", "-1"}, "--init-noise is '-1'; it must be a number of at least 0"},
+      {{"--init-noise", "1e-6", "--init-from", "a"},
+       "--init-noise is 1e-06, but --init-from 'a' has weights that are taken as they are; it must be 0 there"},
+      {{"--init-noise", "1e-6", "--continue-from", "b"},
+       "--init-noise is 1e-06, but --continue-from 'b' has weights that are taken as they are; it must be 0 there"},
       {{"--init-from", "a", "--resume"}, "--init-from and --resume exclude each other; give one of them"},
       {{"--init-from", "a", "--continue-from", "b", "--resume"},
        "--init-from, --continue-from and --resume exclude each other; give one of them"},
@@ -288,13 +295,18 @@ TEST_CASE("JSON holds every option and is read strictly", "[core][options]") {
 }
 
 TEST_CASE("JSON from before there was an option is read, and means without", "[core][options]") {
-  auto json = nlohmann::ordered_json::parse(text(parse({"--text", "t", "--tf32", "--checkpoint-sync"})));
+  auto json =
+      nlohmann::ordered_json::parse(text(parse({"--text", "t", "--tf32", "--checkpoint-sync", "--init-noise", "0.5"})));
   CHECK(options_from_json(json, "f").tf32);
   CHECK(options_from_json(json, "f").checkpoint_sync);
+  CHECK(options_from_json(json, "f").init_noise == 0.5);
   json.erase("tf32");
   json.erase("checkpoint-sync");
+  json.erase("init-noise");
   CHECK_FALSE(options_from_json(json, "f").tf32);
   CHECK_FALSE(options_from_json(json, "f").checkpoint_sync);
+  CHECK(options_from_json(json, "f").init_noise == 0);
+  CHECK(newer_options() == nlohmann::ordered_json{{"init-noise", 0.0}, {"tf32", false}, {"checkpoint-sync", false}});
 }
 
 TEST_CASE("--resume takes every option from the run but the few that may change", "[core][options]") {

@@ -80,6 +80,43 @@ TEST_CASE("model: initial values have their mean and standard deviation", "[core
   CHECK(one.at("h.0.attn.c_attn.weight") != one.at("h.1.attn.c_attn.weight"));
 }
 
+TEST_CASE("model: noise changes every initial number by its share, up or down as the seed says", "[core][model]") {
+  Config config = with_normalizer(small_config(), normalizer_named("ssmax_bias"));
+  const double noise = 1e-3;
+  auto noisy = [&](double noise, unsigned long long seed) {
+    Buffer block(parameter_floats(config));
+    init_parameters(config, block.data(), 1, initial_scale(config.T));
+    perturb_parameters(config, block.data(), seed, noise);
+    std::map<std::string, std::vector<float>> values;
+    for (const Tensor& tensor : parameter_tensors(config))
+      values[tensor.name] = copy_of(block.data() + tensor.offset, tensor.size);
+    return values;
+  };
+  const auto plain = initial_values(config), changed = noisy(noise, 1), other = noisy(noise, 1ull << 32 | 1);
+  size_t count = 0, ups = 0, as_other = 0;
+  for (const auto& [name, x] : plain) {
+    INFO(name);
+    CHECK(same_bits(noisy(0, 1).at(name), x));
+    const std::vector<float>& y = changed.at(name);
+    for (size_t i = 0; i < x.size(); i++) {
+      const bool up = std::fabs(y[i]) > std::fabs(x[i]);
+      REQUIRE(y[i] == float(x[i] * (1 + (up ? noise : -noise))));
+      if (x[i] == 0) continue;
+      count++, ups += up, as_other += y[i] == other.at(name)[i];
+    }
+  }
+  const double three_errors = 1.5 * std::sqrt(double(count));  // of the number of heads in as many throws of a coin
+  CHECK(std::fabs(double(ups) - count / 2.0) < three_errors);
+  CHECK(std::fabs(double(as_other) - count / 2.0) < three_errors);  // the seed's high half counts
+  CHECK(changed.at("h.0.attn.normalizer.scale") != plain.at("h.0.attn.normalizer.scale"));
+  CHECK(changed.at("h.0.ln_1.weight") != changed.at("h.1.ln_1.weight"));
+
+  // Another normalizer changes no other tensor's noise, and no order of work changes any.
+  config = small_config();
+  for (const auto& [name, y] : noisy(noise, 1)) CHECK(same_bits(y, changed.at(name)));
+  CHECK(same_for_any_order([&] { return noisy(noise, 1).at("wte.weight"); }));
+}
+
 TEST_CASE("model: the first scale of SSMax makes the mean temperature 1", "[core][model]") {
   for (int T : {2, 7, 256, 1024}) {
     double sum = 0;

@@ -28,7 +28,7 @@ bool is_harmless(const std::string& setting) {
   static const std::set<std::string> names{
       "threads",     "log-every", "eval-every", "attention-every", "checkpoint-every",
       "eval-tokens", "keep",      "config",     "dry-run",         "resume",
-      "preset",      "data",      "text"};
+      "preset",      "data",      "text",       "checkpoint-sync"};
   return names.count(setting) > 0;
 }
 

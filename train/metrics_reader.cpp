@@ -13,6 +13,7 @@
 #include "data/error.h"
 #include "data/strict_json.h"
 #include "train/metrics_line.h"
+#include "train/options.h"
 #include "train/variant.h"
 
 namespace {
@@ -100,6 +101,7 @@ class Reader {
     resumed_ = false;
     run_.normalizer = variant_name(text_of_value(text(record, "normalizer")), optional_text(record, "precision"));
     read_settings(record);
+    add_newer_options();
     if (!run_.settings.count("seed")) throw Error(place_ + " lacks the option 'seed'");
     run_.seed = run_.settings["seed"];
     run_.data_seed = run_.settings.count("data-seed") ? run_.settings["data-seed"] : run_.seed;
@@ -125,6 +127,12 @@ class Reader {
         for (char& letter : name) letter = letter == '_' ? '-' : letter;
         if (!record.contains(name)) run_.settings[name] = text_of_value(value);  // threads in use, not those asked for
       }
+  }
+
+  // A run from before there was an option is one without it.
+  void add_newer_options() {
+    const nlohmann::ordered_json newer = newer_options();
+    for (const auto& [name, value] : newer.items()) run_.settings.emplace(name, text_of_value(value));
   }
 
   void step(const Json& record) {

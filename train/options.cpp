@@ -67,6 +67,10 @@ void for_each_option(Options& o, const Visit& visit) {
   visit(group, About{"scale-init", "start of the learned scale of ssmax; 0 for 1/mean ln n"}, o.scale_init,
         non_negative<double>());
   visit(group, About{"seed", "seed of the initial weights"}, o.seed, non_negative<uint64_t>());
+  visit(group,
+        About{"init-noise", "relative change of every initial weight, up or down as the seed draws it", Use::kRun,
+              nullptr, true},
+        o.init_noise, non_negative<double>());
 
   group = kTraining;
   visit(group, About{"steps", "updates; 0 writes a checkpoint of the initial weights", Use::kFlexible}, o.steps,
@@ -188,6 +192,10 @@ void check_sources(const TrainOptions& o) {
   if (!o.continue_from.empty()) starts.push_back("--continue-from");
   if (o.resume) starts.push_back("--resume");
   if (starts.size() > 1) throw Error(list_of(starts, " and ") + " exclude each other; give one of them");
+  for (const auto& [name, from] : {std::pair("--init-from", o.init_from), {"--continue-from", o.continue_from}})
+    if (o.init_noise > 0 && !from.empty())
+      throw Error("--init-noise is " + text_of(o.init_noise) + ", but " + name + " '" + from +
+                  "' has weights that are taken as they are; it must be 0 there");
   if (!o.data.empty() && !o.text.empty())
     throw Error("--data '" + o.data + "' and --text '" + o.text + "' exclude each other; give one of them");
   if (!o.resume && o.data.empty() && o.text.empty()) throw Error("train needs --data DIR or --text FILE to train on");
@@ -256,6 +264,15 @@ nlohmann::ordered_json options_to_json(const TrainOptions& options) {
   nlohmann::ordered_json json;
   for_each_option(options, [&](const char*, const About& about, const auto& field, const auto&) {
     if (about.use != Use::kCall) json[about.name] = field;
+  });
+  return json;
+}
+
+nlohmann::ordered_json newer_options() {
+  nlohmann::ordered_json json;
+  const TrainOptions defaults;
+  for_each_option(defaults, [&](const char*, const About& about, const auto& field, const auto&) {
+    if (about.newer) json[about.name] = field;
   });
   return json;
 }

@@ -31,6 +31,7 @@ struct TrainOptions {
   bool untied = false;
   double scale_init = 0;  // s of the normalizers that learn it; 0: 1/mean ln n
   uint64_t seed = 1;
+  double init_noise = 0;  // relative change of every initial weight, see perturb_parameters()
 
   // Training
   int steps = 600;
@@ -75,6 +76,9 @@ nlohmann::ordered_json options_to_json(const TrainOptions& options);
 
 // The reverse. `file` is named in errors: a missing key, an unknown one, a value that the command line would refuse.
 TrainOptions options_from_json(const nlohmann::ordered_json& json, const std::string& file);
+
+// The options that runs of former versions do not record, with the value that such runs had.
+nlohmann::ordered_json newer_options();
 
 // Writes the options so that `train --config path --out NEW` repeats the run. Failure where the disk refuses.
 void write_options_ini(const std::string& path, const TrainOptions& options);

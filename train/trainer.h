@@ -71,6 +71,7 @@ class Trainer {
     std::vector<std::string> lines;
     weights_.fill([&](float* parameters) {
       init_parameters(config_, parameters, options_.seed, scale);
+      perturb_parameters(config_, parameters, options_.seed, options_.init_noise);
       if (!start.checkpoint.empty()) lines = load_parameters(start.checkpoint, config_, parameters, mode);
     });
     if (start.with_optimizer)
