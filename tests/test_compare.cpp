@@ -10,6 +10,7 @@
 #include "tests/catch.h"
 #include "tests/temp_dir.h"
 #include "train/comparison.h"
+#include "train/gnuplot.h"
 #include "train/metrics_reader.h"
 #include "train/plot.h"
 

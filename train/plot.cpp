@@ -1,28 +1,16 @@
 #include "train/plot.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
 #include <sstream>
 #include <vector>
 
-#include "data/error.h"
+#include "train/gnuplot.h"
 
 namespace {
-
-// Okabe and Ito's palette, which people with any colour vision tell apart, without its yellow, too light for lines on
-// paper: black for the first group, then these. Dashes and point shapes repeat after 4 and 11, so that no two of the
-// first 132 others look the same; and neighbours differ in grey too.
-constexpr const char* kColours[] = {"0072B2", "D55E00", "009E73", "CC79A7", "56B4E9", "E69F00"};
-constexpr const char* kDashes[] = {"solid", "(8,4)", "(3,3)", "(10,3,2,3)"};
-constexpr int kPoints[] = {7, 5, 9, 11, 13, 6, 4, 8, 10, 12, 2};  // filled shapes first
 
 // With more groups, raw curves and bands would only be clouds; the intervals are in the legend still.
 constexpr std::size_t kMostClouds = 7;
@@ -30,35 +18,6 @@ constexpr std::size_t kMostClouds = 7;
 constexpr int kPlotWidth = 690, kLeftMargin = 95, kLine = 20,
               kCharacter = 7;      // pixels; of a legend's line, of a letter
 constexpr double kEndSpace = 0.1;  // room for the final losses at the right, of the axis of tokens
-
-struct Style {
-  std::string colour, dash;
-  int point;
-};
-
-Style style_of(std::size_t group) {
-  return {group == 0 ? "000000" : kColours[(group - 1) % std::size(kColours)], kDashes[group % std::size(kDashes)],
-          kPoints[group % std::size(kPoints)]};
-}
-
-std::string colour(const Style& style, const char* transparency = "00") {
-  return " lc rgb '#" + std::string(transparency) + style.colour + "'";
-}
-
-std::string number(double value) {
-  if (!std::isfinite(value)) return "NaN";
-  std::ostringstream text;
-  text.precision(10);
-  text << value;
-  return text.str();
-}
-
-// A text as gnuplot's single-quoted string.
-std::string gnuplot_text(const std::string& text) {
-  std::string result = "'";
-  for (char letter : text) result += letter == '\'' ? "''" : std::string(1, letter);
-  return result + "'";
-}
 
 // ------------------------------------------------------------------------------------------------ the numbers
 
@@ -98,7 +57,7 @@ struct Range {
   bool clips = false;  // leaves something out
 };
 
-std::string range_text(const Range& range) { return "[" + number(range.low) + ":" + number(range.high) + "]"; }
+std::string range_text(const Range& range) { return gnuplot_range(range.low, range.high); }
 
 // All losses after the first twentieth of training, so that the fall from the start does not flatten the rest; a run
 // that explodes is cut off at the loss of the start.
@@ -158,18 +117,14 @@ Range difference_range(const Comparison& comparison, const Curves& curves) {
 
 // ------------------------------------------------------------------------------------------------ the script
 
-std::string block(const std::string& name, const std::string& rows) {
-  return "$" + name + " << EOD\n" + rows + "EOD\n";
-}
-
 std::string name_of(const char* kind, std::size_t group) { return kind + std::to_string(group); }
 
 std::string rows_of(const Curve& curve, const Unit& unit) {  // tokens, mean, lower, upper
   std::string rows;
   for (const CurvePoint& point : curve) {
     const double band = point.loss.has_interval() ? point.loss.half_width : 0;
-    rows += number(point.tokens / unit.tokens) + " " + number(point.loss.mean) + " " + number(point.loss.mean - band) +
-            " " + number(point.loss.mean + band) + "\n";
+    rows += gnuplot_number(point.tokens / unit.tokens) + " " + gnuplot_number(point.loss.mean) + " " +
+            gnuplot_number(point.loss.mean - band) + " " + gnuplot_number(point.loss.mean + band) + "\n";
   }
   return rows.empty() ? "NaN NaN NaN NaN\n" : rows;
 }
@@ -185,7 +140,7 @@ std::string raw_rows(const Group& group, const Unit& unit) {
   std::string rows;
   for (const Run& run : group.runs) {
     for (const StepRecord& record : run.steps)
-      rows += number(record.tokens / unit.tokens) + " " + number(record.loss) + "\n";
+      rows += gnuplot_number(record.tokens / unit.tokens) + " " + gnuplot_number(record.loss) + "\n";
     rows += "\n";  // the next run is another line
   }
   return rows + "NaN NaN\n";
@@ -193,23 +148,17 @@ std::string raw_rows(const Group& group, const Unit& unit) {
 
 // Every number of the picture as data blocks: $raw0, $train0, $val0, $end0, $difference0, $enddifference0, $raw1, ...
 std::string data_blocks(const Comparison& comparison, const Curves& curves) {
-  std::string text = "set datafile missing 'NaN'\n";
+  std::string text;
   for (std::size_t g = 0; g < comparison.groups.size(); g++) {
     const Group& group = comparison.groups[g];
-    if (draws_clouds(comparison)) text += block(name_of("raw", g), raw_rows(group, curves.unit));
-    text += block(name_of("train", g), rows_of(curves.training[g], curves.unit));
-    text += block(name_of("val", g), rows_of(curves.validation[g], curves.unit));
-    text += block(name_of("end", g), end_row(comparison, g, group.loss, curves));
-    text += block(name_of("difference", g), rows_of(curves.difference[g], curves.unit));
-    text += block(name_of("enddifference", g), end_row(comparison, g, group.difference, curves));
+    if (draws_clouds(comparison)) text += data_block(name_of("raw", g), raw_rows(group, curves.unit));
+    text += data_block(name_of("train", g), rows_of(curves.training[g], curves.unit));
+    text += data_block(name_of("val", g), rows_of(curves.validation[g], curves.unit));
+    text += data_block(name_of("end", g), end_row(comparison, g, group.loss, curves));
+    text += data_block(name_of("difference", g), rows_of(curves.difference[g], curves.unit));
+    text += data_block(name_of("enddifference", g), end_row(comparison, g, group.difference, curves));
   }
   return text;
-}
-
-std::string plot_command(const std::vector<std::string>& elements) {
-  std::string text = "plot ";
-  for (std::size_t i = 0; i < elements.size(); i++) text += (i ? ", \\\n     " : "") + elements[i];
-  return text + "\n";
 }
 
 std::string difference_label(const Group& group) {
@@ -237,18 +186,19 @@ std::string losses_plot(const Comparison& comparison) {
   const std::size_t groups = comparison.groups.size();
   const bool raw = draws_clouds(comparison);
   for (std::size_t g = 0; g < groups && raw; g++)
-    add("$" + name_of("raw", g) + " using 1:2", "lines lw 0.6" + colour(style_of(g), "CC"), "");
+    add("$" + name_of("raw", g) + " using 1:2", "lines lw 0.6" + line_colour(line_style(g), "CC"), "");
   for (std::size_t i = 0; i < groups; i++) {
     const std::size_t g = groups - 1 - i;  // the baseline on top of the others
-    const Style style = style_of(g);
-    const std::string points = " pt " + std::to_string(style.point) + colour(style);
-    add("$" + name_of("train", g) + " using 1:2", "lines lw 1.6 dt " + style.dash + colour(style), "");
+    const LineStyle style = line_style(g);
+    const std::string points = " pt " + std::to_string(style.point) + line_colour(style);
+    add("$" + name_of("train", g) + " using 1:2", "lines lw 1.6 dt " + style.dash + line_colour(style), "");
     add("$" + name_of("val", g) + " using 1:2", "points ps 0.7" + points, "");
     add("$" + name_of("end", g) + " using 1:2", "points" + point_size(comparison) + points, "");
   }
   for (std::size_t g = 0; g < groups; g++) {
-    const Style style = style_of(g);
-    add("keyentry", "linespoints lw 1.6 ps 0.9 dt " + style.dash + " pt " + std::to_string(style.point) + colour(style),
+    const LineStyle style = line_style(g);
+    add("keyentry",
+        "linespoints lw 1.6 ps 0.9 dt " + style.dash + " pt " + std::to_string(style.point) + line_colour(style),
         comparison.groups[g].label);
   }
   const std::string grey = " lc rgb '#666666'";
@@ -264,13 +214,13 @@ std::string differences_plot(const Comparison& comparison) {
   std::vector<std::string> elements;
   for (std::size_t g = 1; g < comparison.groups.size() && draws_clouds(comparison); g++)
     elements.push_back("$" + name_of("difference", g) +
-                       " using 1:3:4 with filledcurves fs transparent solid 0.13 noborder" + colour(style_of(g)) +
-                       " notitle");
-  elements.push_back("0 with lines lw 1.6" + colour(style_of(0)) + " title " +
+                       " using 1:3:4 with filledcurves fs transparent solid 0.13 noborder" +
+                       line_colour(line_style(g)) + " notitle");
+  elements.push_back("0 with lines lw 1.6" + line_colour(line_style(0)) + " title " +
                      gnuplot_text(comparison.groups.front().label));
   for (std::size_t g = 1; g < comparison.groups.size(); g++) {
-    const Style style = style_of(g);
-    const std::string look = " pt " + std::to_string(style.point) + colour(style);
+    const LineStyle style = line_style(g);
+    const std::string look = " pt " + std::to_string(style.point) + line_colour(style);
     elements.push_back("$" + name_of("difference", g) + " using 1:2 with linespoints lw 1.6 ps 0.7 dt " + style.dash +
                        look + " title " + gnuplot_text(difference_label(comparison.groups[g])));
     elements.push_back("$" + name_of("enddifference", g) +
@@ -289,20 +239,6 @@ std::string difference_key_title(const Comparison& comparison) {
   return "final difference; no common seed: no error bar";
 }
 
-// Places one plot, given in pixels from the top left of a picture.
-struct Layout {
-  int width, height;
-
-  std::string panel(int top, int bottom) const {
-    auto from_bottom = [&](int y) { return number(1 - static_cast<double>(y) / height); };
-    auto from_left = [&](int x) { return number(static_cast<double>(x) / width); };
-    return "set tmargin at screen " + from_bottom(top) + "\nset bmargin at screen " + from_bottom(bottom) +
-           "\nset lmargin at screen " + from_left(kLeftMargin) + "\nset rmargin at screen " +
-           from_left(kLeftMargin + kPlotWidth) + "\nset key at screen " + from_left(kLeftMargin + kPlotWidth + 15) +
-           ", screen " + from_bottom(top) + " left top Left reverse vertical maxcols 1\n";
-  }
-};
-
 }  // namespace
 
 std::string picture_script(const Comparison& comparison, const std::string& terminal) {
@@ -314,25 +250,24 @@ std::string picture_script(const Comparison& comparison, const std::string& term
     longest = std::max(longest, differences ? difference_label(group).size() : group.label.size());
   const int panel_height = std::max(350, kLine * (static_cast<int>(comparison.groups.size()) + 6));
   const int top = 25, gap = 65, below = 65;
-  const Layout layout{kLeftMargin + kPlotWidth + 70 + kCharacter * static_cast<int>(longest),
-                      top + panel_height + (differences ? gap + panel_height : 0) + below};
+  const int right = kLeftMargin + kPlotWidth;
+  const Picture picture{right + 70 + kCharacter * static_cast<int>(longest),
+                        top + panel_height + (differences ? gap + panel_height : 0) + below};
+  auto panel = [&](int start) {
+    return picture.panel(kLeftMargin, start, right, start + panel_height) + picture.legend(right + 15, start);
+  };
 
   std::ostringstream script;
-  script << "set encoding utf8\nset minussign\nset terminal " << terminal << " size " << layout.width << ","
-         << layout.height << " noenhanced font 'Helvetica,13' background rgb 'white'\n"
-         << data_blocks(comparison, curves) << "set multiplot\nset border 3 lw 1 lc rgb '#444444'\n"
-         << "set tics nomirror out\nset grid lc rgb '#DDDDDD' lw 0.6 dt solid\nset xrange [0:"
-         << number(std::max(1.0, curves.most_tokens) * (1 + kEndSpace) / curves.unit.tokens) << "]\n"
-         << layout.panel(top, top + panel_height) << "set xlabel " << gnuplot_text(differences ? "" : curves.unit.label)
+  script << picture.begin(terminal) << data_blocks(comparison, curves) << "set multiplot\nset xrange [0:"
+         << gnuplot_number(std::max(1.0, curves.most_tokens) * (1 + kEndSpace) / curves.unit.tokens) << "]\n"
+         << panel(top) << "set xlabel " << gnuplot_text(differences ? "" : curves.unit.label)
          << " offset 0,0.6\nset ylabel 'loss (nats per token)' offset 0.8,0\nset yrange "
          << range_text(loss_range(comparison, curves)) << "\n"
          << losses_plot(comparison);
   if (differences) {
-    const int start = top + panel_height + gap;
     const Range range = difference_range(comparison, curves);
-    script << layout.panel(start, start + panel_height) << "set key title "
-           << gnuplot_text(difference_key_title(comparison)) << " left\nset xlabel " << gnuplot_text(curves.unit.label)
-           << " offset 0,0.6\nset ylabel "
+    script << panel(top + panel_height + gap) << "set key title " << gnuplot_text(difference_key_title(comparison))
+           << " left\nset xlabel " << gnuplot_text(curves.unit.label) << " offset 0,0.6\nset ylabel "
            << gnuplot_text("validation loss minus " + comparison.groups.front().label + "'s (nats per token)")
            << " offset 0.8,0\nset yrange " << range_text(range) << "\n";
     if (range.clips)
@@ -347,10 +282,11 @@ std::string picture_script(const Comparison& comparison, const std::string& term
 std::string text_script(const Comparison& comparison, int columns, int rows) {
   const Curves curves = curves_of(comparison);
   std::ostringstream script;
-  script << "set encoding utf8\nset terminal dumb size " << columns << "," << rows << " noenhanced\n"
+  script << "set encoding utf8\nset terminal dumb size " << columns << "," << rows
+         << " noenhanced\nset datafile missing 'NaN'\n"
          << data_blocks(comparison, curves)
          << "set tics nomirror\nset key bmargin center horizontal samplen 2 width 3\nset xrange [0:"
-         << number(std::max(1.0, curves.most_tokens) * 1.02 / curves.unit.tokens) << "]\nset xlabel '"
+         << gnuplot_number(std::max(1.0, curves.most_tokens) * 1.02 / curves.unit.tokens) << "]\nset xlabel '"
          << curves.unit.label << "'\n";
   std::vector<std::string> losses, differences;
   for (std::size_t g = 0; g < comparison.groups.size(); g++) {
@@ -369,65 +305,8 @@ std::string text_script(const Comparison& comparison, int columns, int rows) {
   return script.str();
 }
 
-namespace {
-
-// ------------------------------------------------------------------------------------------------ gnuplot
-
-// An empty file of its own, removed at the end.
-struct TemporaryFile {
-  std::string path = (std::filesystem::temp_directory_path() / "attnorm-plot-XXXXXX").string();
-  TemporaryFile() {
-    const int file = mkstemp(path.data());
-    if (file < 0) throw Failure("no temporary file can be made in " + std::filesystem::temp_directory_path().string());
-    close(file);
-  }
-  ~TemporaryFile() { unlink(path.c_str()); }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-};
-
-std::string shell_quoted(const std::string& path) {
-  std::string result = "'";
-  for (char letter : path) result += letter == '\'' ? "'\\''" : std::string(1, letter);
-  return result + "'";
-}
-
-// What gnuplot prints for the script; nothing if the shell does not find gnuplot.
-std::optional<std::string> run_gnuplot(const std::string& script) {
-  const TemporaryFile script_file, error_file;
-  if (!(std::ofstream(script_file.path) << script).flush())
-    throw Failure("'" + script_file.path + "' cannot be written");
-  const std::string command =
-      "gnuplot " + shell_quoted(script_file.path) + " 2> " + shell_quoted(error_file.path) + " < /dev/null";
-  FILE* pipe = popen(command.c_str(), "r");
-  if (!pipe) throw Failure("no shell can be started for gnuplot");
-  std::string output;
-  char buffer[1 << 16];
-  for (std::size_t count; (count = fread(buffer, 1, sizeof buffer, pipe)) > 0;) output.append(buffer, count);
-  const int status = pclose(pipe);
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 127) return std::nullopt;  // the shell's "command not found"
-  if (status != 0 || output.empty()) {
-    std::ifstream errors(error_file.path);
-    std::string line, last = "no message";
-    while (std::getline(errors, line))
-      if (line.find_first_not_of(" ^\t") != std::string::npos) last = line;
-    throw Failure("gnuplot failed: " + last);
-  }
-  return output;
-}
-
-std::string extension_of(const std::string& path) { return std::filesystem::path(path).extension().string(); }
-
-}  // namespace
-
-void check_picture_name(const std::string& path) {
-  if (extension_of(path) != ".svg" && extension_of(path) != ".png")
-    throw Error("--out is '" + path + "'; it must end in .svg or .png");
-}
-
 std::optional<std::string> draw_picture(const Comparison& comparison, const std::string& path) {
-  check_picture_name(path);
-  return run_gnuplot(picture_script(comparison, extension_of(path) == ".svg" ? "svg" : "pngcairo"));
+  return run_gnuplot(picture_script(comparison, terminal_for(path)));
 }
 
 std::optional<std::string> draw_text(const Comparison& comparison, int columns, int rows) {

@@ -16,9 +16,6 @@ std::optional<std::string> draw_picture(const Comparison& comparison, const std:
 std::string picture_script(const Comparison& comparison, const std::string& terminal);
 std::string text_script(const Comparison& comparison, int columns, int rows);
 
-// Error unless `path` ends in a kind of picture that can be drawn.
-void check_picture_name(const std::string& path);
-
 // Validation losses, and their differences from the baseline, as text for a terminal of that size.
 std::optional<std::string> draw_text(const Comparison& comparison, int columns, int rows);
 

@@ -4,7 +4,7 @@
 
 #include "data/corpora.h"
 #include "train/command_line.h"
-#include "train/plot.h"
+#include "train/gnuplot.h"
 #include "train/threads.h"
 
 EvaluateOptions parse_evaluate_options(int argc, const char* const* argv, const std::string& normalizer) {
