@@ -56,9 +56,10 @@ MODEL := model/forward.cpp model/backward.cpp model/observed.cpp
 INSTANTIATIONS := kernels/cpu/attention.cpp $(MODEL)
 PROGRAMS := train evaluate sample
 PER_PROGRAM := train/loop.cpp $(PROGRAMS:%=train/%.cpp)
-SHARED_MAINS := data/prepare.cpp train/compare.cpp
+SHARED_MAINS := data/prepare.cpp train/compare.cpp train/reproduce.cpp
 COMMON := $(filter-out $(INSTANTIATIONS) $(PER_PROGRAM) $(SHARED_MAINS), \
-  $(wildcard kernels/*.cpp kernels/*/*.cpp model/*.cpp data/*.cpp train/*.cpp))
+  $(wildcard kernels/*.cpp kernels/*/*.cpp model/*.cpp data/*.cpp train/*.cpp train/experiments/*.cpp \
+  train/experiments/*/*.cpp))
 DURABLE_TESTS := $(wildcard tests/durable/test_*.cpp) tests/durable/runs.cpp
 CUDA_BENCHMARK := $(wildcard tests/bench_cuda*.cpp)
 BENCHMARK := $(filter-out $(CUDA_BENCHMARK),$(wildcard tests/bench*.cpp))
@@ -129,6 +130,16 @@ curves: deps
 	@$(MAKE) NORMALIZER='$(COMPARE)' all
 	@BUILD='$(BUILD)' CORPUS='$(CORPUS)' CURVES='$(CURVES)' PRESET='$(PRESET)' STEPS='$(STEPS)' \
 	  sh train/curves.sh $(COMPARE)
+
+## make reproduce        runs the experiments of train/experiments/ that are not recorded, and tests what papers claim 8 h
+##                         EXPERIMENT="noise length" some of them; DRYRUN=1 the plan alone; RESTART=1 again where options
+##                         have changed; SCALE=large at GPT-2's size
+.PHONY: reproduce
+reproduce: deps
+	@$(MAKE) $(BUILD)/reproduce
+	@$(if $(DRYRUN),,$(MAKE) NORMALIZER="$$($(BUILD)/reproduce $(EXPERIMENT) --list-normalizers | xargs)" all)
+	@$(BUILD)/reproduce $(EXPERIMENT) --build '$(BUILD)' $(addprefix --scale ,$(SCALE)) $(if $(RESTART),--restart) \
+	  $(if $(DRYRUN),--dry-run) $(REPRODUCE)
 
 ## make test             every test; ends with "N passed, N failed"                                               26 min
 ## make core             the short tests: every kernel and normalizer once, and the command lines                  3 min
@@ -248,7 +259,7 @@ help:
 # --- how it is built --------------------------------------------------------------------------------------------------
 
 # The machine is looked at only where something is compiled; the goals named here start another make for that.
-WITHOUT_COMPILER := deps curves test core sanitize races $(if $(filter fuzz,$(SANITIZE)),,fuzz) test-all bench bench-check cuda-check test-cuda \
+WITHOUT_COMPILER := deps curves reproduce test core sanitize races $(if $(filter fuzz,$(SANITIZE)),,fuzz) test-all bench bench-check cuda-check test-cuda \
   bench-cuda format format-check clean help
 ifneq ($(filter-out $(WITHOUT_COMPILER),$(or $(MAKECMDGOALS),all)),)
 -include $(BUILD)/system.mk
@@ -312,7 +323,7 @@ $(BUILD)/common.a: $(COMMON:%.cpp=$(BUILD)/objects/%.o)
 
 $(BUILD)/prepare: $(BUILD)/objects/data/prepare.o $(BUILD)/common.a
 	$(LINK)
-$(BUILD)/compare: $(BUILD)/objects/train/compare.o $(BUILD)/common.a
+$(BUILD)/compare $(BUILD)/reproduce: $(BUILD)/%: $(BUILD)/objects/train/%.o $(BUILD)/common.a
 	$(LINK)
 
 define normalizer_rules

@@ -94,6 +94,11 @@ size_t parameter_count(const Config& config) {
   return count;
 }
 
+double flops_per_token(const Config& config, int T) {
+  const double C = config.C, linear = config.L * 12.0 * C * C + double(config.V) * C;
+  return 6 * linear + config.L * 6.0 * (T + 1) * C;
+}
+
 template <class S>
 Parameters<S> view_parameters(const Config& config, S* matrices, float* block) {
   auto tensors = parameter_tensors(config);

@@ -59,6 +59,10 @@ std::vector<Tensor> parameter_tensors(const Config& config);
 size_t parameter_floats(const Config& config);
 size_t parameter_count(const Config& config);
 
+// Operations of one token in training, at sequence length T: the matrix products and attention's causal half, a
+// multiply-add as two; forward, and twice that for the backward.
+double flops_per_token(const Config& config, int T);
+
 // Pointers into such a block.
 Parameters<float> view_parameters(const Config& config, float* block);
 

@@ -39,12 +39,6 @@ namespace {
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-// Multiply-adds count as two; attention as the causal half. Forward and twice that for the backward.
-double flops_per_token(const Config& config, int T) {
-  const double C = config.C, linear = config.L * 12.0 * C * C + double(config.V) * C;
-  return 6 * linear + config.L * 6.0 * (T + 1) * C;
-}
-
 // TF32 rounds the operands of fp32 products on a GPU.
 constexpr bool kHasTf32 = !backend::kOnHost && std::is_same_v<P, fp32>;
 bool uses_tf32(const TrainOptions& options) { return kHasTf32 && options.tf32; }

@@ -1,0 +1,34 @@
+// Figures of curves: panels one below the other, each with a legend at its right.
+#pragma once
+
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "train/statistics.h"
+
+struct Series {
+  std::string label;  // in the legend; "" for none
+  size_t style = 0;   // number for line_style(): the same for the same thing in every panel
+  std::vector<double> x;
+  std::vector<Estimate> y;
+  bool line = true, points = false, band = true;  // band: the interval, where there is one
+};
+
+struct Panel {
+  std::string x_label, y_label, legend_title;
+  std::vector<Series> series;
+  bool log_x = false, log_y = false, zero_line = false;
+  double x_mark = std::numeric_limits<double>::quiet_NaN();  // a dotted vertical line
+  std::string x_mark_label;
+  double y_low = std::numeric_limits<double>::quiet_NaN(), y_high = std::numeric_limits<double>::quiet_NaN();
+  // Only what lies from this x on decides the range of y, so that the fall of a loss at the start does not flatten the rest.
+  double y_from_x = -std::numeric_limits<double>::infinity();
+  std::vector<std::string> x_names;  // of x = 0, 1, ..., instead of numbers
+};
+
+// For gnuplot, as SVG.
+std::string figure_script(const std::vector<Panel>& panels);
+
+// Values without intervals.
+std::vector<Estimate> plain(const std::vector<double>& values);

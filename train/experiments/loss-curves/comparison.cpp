@@ -1,0 +1,194 @@
+// A comparison of normalizers by their final test loss, and the curves that lead there: loss-curves, and every experiment
+// without an analysis of its own. Two tables for each group: at the baseline's tuned rate, and where that differs at each
+// normalizer's own.
+#include <algorithm>
+#include <cmath>
+
+#include "train/comparison.h"
+#include "train/console.h"
+#include "train/experiments/figure.h"
+#include "train/experiments/report.h"
+
+namespace {
+
+struct Compared {
+  const Sample* sample;
+  Estimate difference;  // from the baseline, by test loss; no values where a run diverged
+};
+
+// Every normalizer of a group at its rate, the baseline first.
+std::vector<Compared> compare_samples(const Experiment& experiment, const std::vector<Sample>& samples, bool tuned) {
+  const std::map<std::string, double>& rates = experiment.plan.rates;
+  const std::string& baseline = experiment.configuration.baseline;
+  std::vector<Compared> result;
+  const auto shared = rates.find(baseline);
+  if (shared == rates.end()) return result;
+  const Sample* base = find_sample(samples, baseline, shared->second);
+  auto add = [&](const std::string& normalizer) {
+    const auto own = rates.find(normalizer);
+    if (tuned && own == rates.end()) return;
+    const Sample* sample = find_sample(samples, normalizer, tuned ? own->second : shared->second);
+    if (!sample) return;
+    const Estimate difference = base && sample != base ? estimate(paired_losses(*sample, *base)) : Estimate();
+    result.push_back({sample, difference});
+  };
+  if (base) add(baseline);
+  std::vector<std::string> seen{baseline};
+  for (const Sample& sample : samples)
+    if (std::find(seen.begin(), seen.end(), sample.normalizer) == seen.end()) {
+      seen.push_back(sample.normalizer);
+      add(sample.normalizer);
+    }
+  return result;
+}
+
+// Where the mean validation curve crosses a loss for the last time, in tokens; NaN where it ends above.
+double tokens_to_reach(const CurveOfMeans& curve, double loss, double tokens_per_update) {
+  double result = kMissing;
+  for (size_t i = 0; i + 1 < curve.x.size(); i++) {
+    const double a = curve.y[i].mean, b = curve.y[i + 1].mean;
+    if (a > loss && b <= loss)
+      result = (curve.x[i] + (a - loss) / (a - b) * (curve.x[i + 1] - curve.x[i])) * tokens_per_update;
+  }
+  return result;
+}
+
+double tokens_per_update(const Sample& sample) {
+  for (const ResultRow* row : sample.rows)
+    if (row->steps > 0) return double(row->tokens) / double(row->steps);
+  return 0;
+}
+
+std::string p_text(double p) { return std::isnan(p) ? "-" : p < 0.001 ? "< 0.001" : fixed_text(p, 3); }
+
+std::string table_of(const Experiment& experiment, const std::vector<Compared>& compared) {
+  const Sample* base = nullptr;
+  std::vector<double> p_values;  // of all but the primary comparison
+  for (const Compared& each : compared) {
+    const bool primary = each.sample->normalizer == experiment.configuration.primary;
+    if (each.sample->normalizer == experiment.configuration.baseline) base = each.sample;
+    p_values.push_back(primary ? kMissing : p_value(each.difference));
+  }
+  std::vector<double> corrected = holm(p_values);
+  const CurveOfMeans base_curve = base ? mean_curve(experiment, *base, "val_loss") : CurveOfMeans();
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 0; i < compared.size(); i++) {
+    const Sample& sample = *compared[i].sample;
+    const Estimate& difference = compared[i].difference;
+    const bool primary = sample.normalizer == experiment.configuration.primary;
+    const double p = primary ? p_value(difference) : corrected[i];
+    const CurveOfMeans curve = mean_curve(experiment, sample, "val_loss");
+    const double reached = base_curve.y.empty() || sample.diverged > 0
+                               ? kMissing
+                               : tokens_to_reach(curve, base_curve.y.back().mean, tokens_per_update(sample));
+    std::string verdict = "-";
+    if (difference.has_interval())
+      verdict = !is_resolved(difference)    ? "not resolved"
+                : std::isnan(p) || p < 0.05 ? (difference.mean < 0 ? "lower" : "higher")
+                                            : "not resolved among so many";
+    rows.push_back(
+        {"`" + sample.normalizer + "`" + (primary ? " (primary)" : ""), number_text(sample.lr),
+         std::to_string(sample.rows.size()),
+         sample.diverged > 0 ? std::to_string(sample.diverged) + " diverged" : with_interval(estimate(sample.losses())),
+         &sample == base ? "-" : signed_with_interval(difference), p_text(p), verdict,
+         std::isnan(reached) ? "-" : fixed_text(reached / 1e6, 2)});
+  }
+  return markdown_table({"normalizer", "rate", "seeds", "test loss [nats]",
+                         "difference from " + experiment.configuration.baseline + " [nats]", "*p*", "the difference is",
+                         "million tokens to its final validation loss"},
+                        rows);
+}
+
+// The same normalizer is drawn in the same style in every figure: by its place in the configuration.
+size_t style_of(const Experiment& experiment, const std::string& normalizer) {
+  std::vector<std::string> names{experiment.configuration.baseline};
+  for (const GroupSpec& group : experiment.configuration.groups)
+    for (const std::string& name : group.normalizers)
+      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  return size_t(std::find(names.begin(), names.end(), normalizer) - names.begin());
+}
+
+std::string figure_of(const Experiment& experiment, const std::vector<Compared>& compared) {
+  const Sample* base = compared.empty() ? nullptr : compared.front().sample;
+  Panel losses, differences;
+  losses.x_label = "", losses.y_label = "validation loss (nats per token)";
+  differences.x_label = "update";
+  differences.y_label = "minus " + experiment.configuration.baseline + "'s (nats per token)";
+  differences.zero_line = true;
+  losses.legend_title = "mean and 95 % interval over seeds";
+  differences.legend_title = "paired by seed";
+  for (const Compared& each : compared) {
+    if (each.sample->diverged > 0) continue;
+    Series series;
+    series.label = each.sample->normalizer;
+    series.style = style_of(experiment, each.sample->normalizer);
+    const CurveOfMeans curve = mean_curve(experiment, *each.sample, "val_loss");
+    series.x = curve.x, series.y = curve.y;
+    losses.series.push_back(series);
+    if (!base || each.sample == base) continue;
+    const CurveOfMeans difference = difference_curve(experiment, *each.sample, *base, "val_loss");
+    series.x = difference.x, series.y = difference.y;
+    differences.series.push_back(series);
+  }
+  if (!losses.series.empty() && !losses.series.front().x.empty()) {
+    const double last = losses.series.front().x.back();
+    losses.y_from_x = last / 10;
+    differences.y_from_x = last / 4;
+  }
+  return figure_script({losses, differences});
+}
+
+// The learned scalars at the end: the mean over seeds, by layer and head.
+std::string scales_table(const Experiment& experiment, const Sample& sample) {
+  std::map<std::pair<double, double>, std::vector<double>> values;  // by (which, place)
+  for (const ResultRow* row : sample.rows)
+    for (const Measurement& m : experiment.records.measured(row->run, "scale"))
+      if (std::isfinite(m.value)) values[{m.y, m.x}].push_back(m.value);
+  if (values.empty()) return "";
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& [key, numbers] : values) {
+    const auto& [which, place] = key;
+    const size_t heads = 4, layer = size_t(place) / heads, head = size_t(place) % heads;
+    if (head == 0) rows.push_back({which == 0 ? "s" : "b", std::to_string(layer)});
+    rows.back().push_back(with_interval(estimate(numbers), 3));
+  }
+  return "`" + sample.normalizer + "`: learned scalars at the end, mean over seeds (b starts at 0)\n\n" +
+         markdown_table({"", "layer", "head 0", "head 1", "head 2", "head 3"}, rows) + "\n";
+}
+
+std::string verdict_of(const Estimate& difference) {
+  if (!is_resolved(difference)) return kNotResolved;
+  return difference.mean < 0 ? kReproduced : kNotReproduced;
+}
+
+}  // namespace
+
+Report report_comparison(const Experiment& experiment) {
+  const Configuration& configuration = experiment.configuration;
+  Report report;
+  report.verdict = "unfinished";
+  report.result = "Its runs are not all recorded yet.";
+  for (const GroupSpec& group : configuration.groups) {
+    const std::vector<Sample> samples = samples_of(experiment, group.name);
+    const std::vector<Compared> shared = compare_samples(experiment, samples, false),
+                                tuned = compare_samples(experiment, samples, true);
+    report.body += "## " + group.name + "\n\nEvery normalizer at the rate that is best for " + configuration.baseline +
+                   ":\n\n" + table_of(experiment, shared) + "\n";
+    if (std::count(group.rates.begin(), group.rates.end(), "tuned") > 0)
+      report.body += "Each at the rate that is best for itself:\n\n" + table_of(experiment, tuned) + "\n";
+    const std::vector<Compared>& judged = tuned.size() >= shared.size() ? tuned : shared;
+    for (const Compared& each : judged) report.body += scales_table(experiment, *each.sample);
+    report.figures.push_back({group.name, figure_of(experiment, judged)});
+
+    if (&group != &configuration.groups.front()) continue;
+    for (const Compared& each : judged)
+      if (each.sample->normalizer == configuration.primary && each.difference.has_interval()) {
+        report.setting = "`" + group.data + "`, " + std::to_string(each.sample->rows.size()) + " seeds, " +
+                         std::to_string(each.sample->rows.front()->steps) + " updates";
+        report.result = configuration.primary + " − " + configuration.baseline + " = " +
+                        signed_with_interval(each.difference) + " nats of final test loss";
+        report.verdict = verdict_of(each.difference);
+      }
+  }
+  return report;
+}

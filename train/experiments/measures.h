@@ -1,0 +1,24 @@
+// What is measured of a trained model beside its losses: the kinds of `measures` in experiment.json.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "train/experiments/plan.h"
+#include "train/experiments/records.h"
+#include "train/metrics_reader.h"
+
+struct MeasuredRun {
+  const RunPlan& plan;
+  const Run& record;
+  std::string folder;  // of the run
+  std::string data;    // folder of token files
+  std::string build;
+  int threads;
+};
+
+// All rows of a measure; the quantity of at least one of them is the measure's name.
+//   by-position  NAME: loss in nats at the positions around x, the context then being x tokens; means over 64 equal pieces
+//   scales       NAME: the normalizer's learned scalar number y (0 s, 1 b), x = layer * heads + head, at the end
+// Failure where the program that measures fails.
+std::vector<Measurement> measured(const MeasureSpec& measure, const MeasuredRun& run);

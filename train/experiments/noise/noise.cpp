@@ -1,0 +1,98 @@
+// noise: what separates two runs that differ in nothing that matters. The seed changes weights and batches; the twin of a
+// run has its seed, with every initial weight changed by one part in a million.
+#include <cmath>
+
+#include "train/comparison.h"
+#include "train/experiments/figure.h"
+#include "train/experiments/report.h"
+
+namespace {
+
+constexpr size_t kSeeds[] = {3, 5, 8, 12};  // for which power is shown
+
+std::string sd_text(const Estimate& sample) {
+  const Interval interval = sd_interval(sample);
+  return fixed_text(sample.sd, 4) + " (" + fixed_text(interval.low, 4) + " to " + fixed_text(interval.high, 4) + ")";
+}
+
+Panel losses_panel(const Sample& runs, const Sample& twins) {
+  Panel panel;
+  panel.x_label = "seed", panel.y_label = "test loss (nats per token)";
+  for (const Sample* sample : {&runs, &twins}) {
+    Series series;
+    series.label = sample == &runs ? "run" : "its twin";
+    series.style = sample == &runs ? 0 : 2;
+    series.line = false, series.points = true;
+    std::vector<double> losses;
+    for (const ResultRow* row : sample->rows) {
+      series.x.push_back(double(row->seed) + (sample == &runs ? -0.08 : 0.08));
+      losses.push_back(row->test_loss);
+    }
+    series.y = plain(losses);
+    panel.series.push_back(series);
+  }
+  return panel;
+}
+
+Panel divergence_panel(const Experiment& experiment, const Sample& runs, const Sample& twins) {
+  Panel panel;
+  panel.x_label = "update";
+  panel.y_label = "|validation loss − its twin's| (nats)";
+  panel.log_y = true;
+  for (size_t i = 0; i < runs.rows.size(); i++) {
+    Sample run = runs, twin = twins;
+    run.rows = {runs.rows[i]}, twin.rows = {twins.rows[i]};
+    const CurveOfMeans difference = difference_curve(experiment, run, twin, "val_loss");
+    Series series;
+    series.label = i == 0 ? "each seed" : "";
+    series.style = 1;
+    for (size_t k = 0; k < difference.x.size(); k++) {
+      if (difference.y[k].mean == 0) continue;
+      series.x.push_back(difference.x[k]);
+      series.y.push_back(plain({std::abs(difference.y[k].mean)})[0]);
+    }
+    panel.series.push_back(series);
+  }
+  return panel;
+}
+
+}  // namespace
+
+Report report_noise(const Experiment& experiment) {
+  Report report;
+  const std::vector<Sample> samples = samples_of(experiment, "twins");
+  const double lr = samples.empty() ? 0 : samples.front().lr;
+  const Sample *runs = find_sample(samples, "softmax", lr), *twins = find_sample(samples, "softmax", lr, "twin");
+  if (!runs || !twins || runs->rows.size() != twins->rows.size()) {
+    report.verdict = "unfinished";
+    report.result = "Its runs are not all recorded yet.";
+    return report;
+  }
+  const Estimate seeds = estimate(runs->losses()), floor = estimate(paired_losses(*runs, *twins));
+  const size_t n = runs->rows.size();
+  report.setting = "softmax, `small`, `kjv`, " + std::to_string(n) + " seeds and their twins";
+  report.result = "Over seeds the final test loss has an sd of " + fixed_text(seeds.sd, 4) +
+                  " nats; a relative change of 1e-6 of the initial weights alone moves it by an sd of " +
+                  fixed_text(floor.sd, 4) + ", so that 8 paired seeds find a difference of " +
+                  fixed_text(smallest_difference(floor.sd, 8), 4) + " nats with 80 % power, at best";
+  report.verdict = "measured";
+
+  std::string body = "| of the final test loss [nats] | sd (95 % interval) | mean |\n| --- | ---: | ---: |\n";
+  body += "| over " + std::to_string(n) + " seeds | " + sd_text(seeds) + " | " + with_interval(seeds) + " |\n";
+  body += "| run − twin | " + sd_text(floor) + " | " + signed_with_interval(floor) + " |\n\n";
+  body +=
+      "The second row is the floor of every paired comparison: what chance alone makes of a change without meaning. "
+      "The\n"
+      "smallest true difference that n seeds find with 80 % power at the 5 % level:\n\n";
+  std::vector<std::vector<std::string>> rows;
+  const double unpaired = std::sqrt(2.0) * seeds.sd;
+  for (size_t count : kSeeds)
+    rows.push_back({std::to_string(count), fixed_text(smallest_difference(floor.sd, count), 4),
+                    fixed_text(smallest_difference(unpaired, count), 4)});
+  body +=
+      markdown_table({"n", "paired, the noise being that of twins [nats]", "pairs that share nothing [nats]"}, rows);
+  report.body = body;
+  report.figures.push_back(
+      {"noise", figure_script({losses_panel(*runs, *twins), divergence_panel(experiment, *runs, *twins)})});
+  return report;
+}

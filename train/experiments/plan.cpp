@@ -1,0 +1,354 @@
+#include "train/experiments/plan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+
+#include "data/error.h"
+#include "data/json_members.h"
+#include "data/sha256.h"
+#include "data/small_file.h"
+#include "train/command_line.h"
+
+namespace fs = std::filesystem;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+constexpr int kMostExtensions = 3;  // of a grid, on either side
+
+std::string text_of_json(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_number_float()) return text_of(value.get<double>());
+  return value.dump();
+}
+
+std::set<std::string> names_of(const Json& object) {
+  std::set<std::string> names;
+  for (const auto& [name, value] : object.items()) names.insert(name);
+  return names;
+}
+
+// One object of the file: its members by name, and a complaint about every name that nobody asked for.
+class Section {
+ public:
+  Section(const Json& json, const std::string& where, const std::set<std::string>& names)
+      : json_(json), where_(where), members_(json_, where_) {
+    for (const auto& [key, value] : json.items())
+      if (!names.count(key))
+        throw Error(where + " has the key '" + key + "'; it may have " +
+                    list_of(std::vector<std::string>(names.begin(), names.end()), " and "));
+  }
+  bool has(const char* key) const { return members_.has(key); }
+  const Json& at(const char* key) const { return members_.at(key); }
+  std::string text(const char* key) const { return members_.text(key); }
+  std::string text(const char* key, const std::string& otherwise) const { return has(key) ? text(key) : otherwise; }
+
+  Options options(const char* key) const {
+    Options result;
+    if (!has(key)) return result;
+    if (!at(key).is_object()) throw members_.bad(key, "an object of options by name");
+    for (const auto& [name, value] : at(key).items()) {
+      if (value.is_structured() || value.is_null()) throw members_.bad(key, "an object of texts, numbers and flags");
+      result[name] = text_of_json(value);
+    }
+    return result;
+  }
+  std::vector<std::string> texts(const char* key) const {
+    std::vector<std::string> result;
+    if (!at(key).is_array() || at(key).empty()) throw members_.bad(key, "a list of at least one");
+    for (const Json& value : at(key)) {
+      if (value.is_structured() || value.is_null()) throw members_.bad(key, "a list of texts or numbers");
+      result.push_back(text_of_json(value));
+    }
+    return result;
+  }
+  std::vector<double> numbers(const char* key) const {
+    std::vector<double> result;
+    for (const std::string& text : texts(key)) {
+      double value = 0;
+      if (!read_value(text, value) || value <= 0) throw members_.bad(key, "a list of numbers above 0");
+      result.push_back(value);
+    }
+    return result;
+  }
+  void seeds(uint64_t* first, uint64_t* last) const {
+    const Json& range = at("seeds");
+    if (!range.is_array() || range.size() != 2 || !is_natural(range[0]) || !is_natural(range[1]) || range[0] > range[1])
+      throw members_.bad("seeds", "the first and the last seed, as [1, 8]");
+    *first = range[0], *last = range[1];
+  }
+  // An object whose keys are names that the file chooses.
+  Section inner(const char* key) const { return Section(at(key), where_ + ", " + key, names_of(at(key))); }
+  int natural(const char* key, int otherwise) const { return has(key) ? int(members_.natural(key)) : otherwise; }
+
+ private:
+  Json json_;
+  std::string where_;
+  JsonMembers members_;
+};
+
+MeasureSpec read_measure(const Json& json, const std::string& where) {
+  Section section(json, where, {"name", "kind", "options", "program"});
+  static const std::set<std::string> kinds{"by-position", "needle", "attention", "scales", "length-scale"};
+  MeasureSpec measure;
+  measure.name = section.text("name");
+  measure.kind = section.text("kind");
+  measure.options = section.options("options");
+  measure.program = section.text("program", "");
+  if (!kinds.count(measure.kind))
+    throw Error(where + " has kind = '" + measure.kind + "'; it must be " +
+                list_of(std::vector<std::string>(kinds.begin(), kinds.end())));
+  return measure;
+}
+
+GroupSpec read_group(const Json& json, const std::string& where) {
+  Section section(json, where,
+                  {"name", "data", "normalizers", "seeds", "rates", "variants", "options", "measures", "start",
+                   "start-normalizer", "start-step"});
+  GroupSpec group;
+  group.name = section.text("name");
+  group.data = section.text("data");
+  group.normalizers = section.texts("normalizers");
+  section.seeds(&group.first_seed, &group.last_seed);
+  group.rates = section.texts("rates");
+  for (const std::string& rate : group.rates) {
+    double value = 0;
+    if (rate != "shared" && rate != "tuned" && !(read_value(rate, value) && value > 0))
+      throw Error(where + " has the rate '" + rate + "'; it must be shared, tuned or a number above 0");
+  }
+  if (section.has("variants")) {
+    for (const std::string& name : names_of(section.at("variants")))
+      group.variants[name] = section.inner("variants").options(name.c_str());
+  } else {
+    group.variants[""] = {};
+  }
+  group.options = section.options("options");
+  if (section.has("measures"))
+    for (const Json& measure : section.at("measures"))
+      group.measures.push_back(read_measure(measure, where + ", measures"));
+  group.start = section.text("start", "");
+  if (!group.start.empty() && group.start != "init-from" && group.start != "continue-from")
+    throw Error(where + " has start = '" + group.start + "'; it must be init-from or continue-from");
+  if (!group.start.empty()) group.start_normalizer = section.text("start-normalizer");
+  group.start_step = section.natural("start-step", 0);
+  return group;
+}
+
+std::string rate_text(double lr) { return lr > 0 ? "lr" + text_of(lr) : "lr?"; }
+
+RunPlan make_run(const Configuration& configuration, const std::string& group, const std::string& data,
+                 const std::string& normalizer, const Options& options, const std::string& variant, double lr,
+                 uint64_t seed) {
+  RunPlan run;
+  run.group = group;
+  run.normalizer = normalizer;
+  run.data = data;
+  run.variant = variant;
+  run.lr = lr;
+  run.seed = seed;
+  run.options = configuration.options;
+  for (const auto& [name, value] : options) run.options[name] = value;
+  run.options["lr"] = text_of(lr);
+  run.options["seed"] = std::to_string(seed);
+  run.name = data + "-" + normalizer + (variant.empty() ? "" : "-" + variant) + "-" + rate_text(lr) + "-s" +
+             std::to_string(seed);
+  return run;
+}
+
+struct Tuning {
+  std::vector<RunPlan> runs;
+  std::optional<double> best;  // once all runs of the grid and of its extensions are there
+};
+
+Tuning tune(const Configuration& configuration, const TuneSpec& spec, const std::string& normalizer,
+            const TuningLoss& loss_of) {
+  Tuning result;
+  std::vector<double> grid = spec.grid;
+  std::sort(grid.begin(), grid.end());
+  for (int extensions = 0;; extensions++) {
+    result.runs.clear();
+    bool complete = true;
+    double best = 0, best_loss = HUGE_VAL;
+    for (double lr : grid) {
+      double sum = 0;
+      for (uint64_t seed = spec.first_seed; seed <= spec.last_seed; seed++) {
+        result.runs.push_back(make_run(configuration, "tuning", spec.data, normalizer, {}, "", lr, seed));
+        const std::optional<double> loss = loss_of(result.runs.back());
+        complete = complete && loss;
+        sum += loss.value_or(0);
+      }
+      if (sum < best_loss) best_loss = sum, best = lr;
+    }
+    if (!complete) return result;
+    if (best == 0)
+      throw Failure(configuration.name + ": " + normalizer +
+                    " diverged at every learning rate of the grid; give it lower ones in " + configuration.folder +
+                    "/experiment.json");
+    const bool at_low_end = best == grid.front(), at_high_end = best == grid.back();
+    if ((!at_low_end && !at_high_end) || extensions == 2 * kMostExtensions) {
+      result.best = best;
+      return result;
+    }
+    if (at_low_end)
+      grid.insert(grid.begin(), grid.front() / 2);
+    else
+      grid.push_back(grid.back() * 2);
+  }
+}
+
+// The sequence length that every run of the experiment is trained with.
+int sequence_length(const Configuration& configuration) {
+  int T = 0;
+  const auto found = configuration.options.find("seq-len");
+  if (found == configuration.options.end() || !read_value(found->second, T) || T < 1)
+    throw Error("'" + configuration.folder + "/experiment.json' needs the option seq-len, an integer above 0");
+  return T;
+}
+
+// Lengths as multiples of the sequence length: "16T", or several, "T,2T,16T"; any other text stays as it is.
+std::string in_tokens(const std::string& text, int T) {
+  std::string result;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    std::string word = text.substr(begin, end - begin);
+    int factor = 1;
+    if (word == "T" || (word.size() > 1 && word.back() == 'T' && read_value(word.substr(0, word.size() - 1), factor)))
+      word = std::to_string(factor * T);
+    result += (begin > 0 ? "," : "") + word;
+    begin = end + 1;
+  }
+  return result;
+}
+
+// The same experiment at another size: other options, other data, another grid.
+void apply_scale(Configuration& configuration, const std::string& path) {
+  const std::string where = "'" + path + "'";
+  const Json json = parse_strict_json<Json>(read_small_file(path), where);
+  Section section(json, where, {"what", "options", "data", "grid"});
+  const Options options = section.options("options"), data = section.options("data");
+  auto renamed = [&](std::string& name) {
+    if (const auto found = data.find(name); found != data.end()) name = found->second;
+  };
+  for (const auto& [name, value] : options) configuration.options[name] = value;
+  if (configuration.tune) {
+    configuration.tune->grid = section.numbers("grid");
+    renamed(configuration.tune->data);
+  }
+  for (GroupSpec& group : configuration.groups) {
+    renamed(group.data);
+    if (group.start_step > 0) throw Error(where + " has no steps at which a group could start");
+  }
+}
+
+}  // namespace
+
+int64_t RunPlan::steps() const {
+  const auto found = options.find("steps");
+  int64_t steps = 0;
+  if (found == options.end() || !read_value(found->second, steps)) return 0;
+  return steps;
+}
+
+std::string RunPlan::options_text() const {
+  std::string text = normalizer + " data=" + data;
+  for (const auto& [name, value] : options) text += " " + name + "=" + value;
+  if (parent) text += " " + start + "=" + parent->name + "@" + std::to_string(start_step) + ":" + parent->hash();
+  return text;
+}
+
+std::string RunPlan::hash() const { return sha256_hex(options_text()).substr(0, 12); }
+
+Configuration read_configuration(const std::string& folder, const std::string& scale) {
+  const std::string path = (fs::path(folder) / "experiment.json").string(), where = "'" + path + "'";
+  const Json json = parse_strict_json<Json>(read_small_file(path), where);
+  Section section(json, where,
+                  {"title", "question", "source", "baseline", "primary", "options", "data", "tune", "groups"});
+  Configuration result;
+  result.folder = folder;
+  result.name = fs::path(folder).filename().string();
+  result.title = section.text("title");
+  result.question = section.text("question");
+  result.source = section.text("source");
+  result.baseline = section.text("baseline", "softmax");
+  result.primary = section.text("primary", "");
+  result.options = section.options("options");
+  if (section.has("data")) {
+    for (const std::string& name : names_of(section.at("data")))
+      result.data[name] = section.inner("data").options(name.c_str());
+  }
+  if (section.has("tune")) {
+    Section tuning(section.at("tune"), where + ", tune", {"data", "normalizers", "grid", "seeds"});
+    TuneSpec spec;
+    spec.data = tuning.text("data");
+    spec.normalizers = tuning.texts("normalizers");
+    spec.grid = tuning.numbers("grid");
+    tuning.seeds(&spec.first_seed, &spec.last_seed);
+    result.tune = spec;
+  }
+  if (section.has("groups"))
+    for (const Json& group : section.at("groups")) result.groups.push_back(read_group(group, where + ", groups"));
+  if (scale != "small") apply_scale(result, (fs::path(folder).parent_path() / (scale + ".json")).string());
+  const int T = sequence_length(result);
+  for (auto& [name, options] : result.data)
+    for (auto& [option, value] : options) value = in_tokens(value, T);
+  for (GroupSpec& group : result.groups)
+    for (MeasureSpec& measure : group.measures)
+      for (auto& [name, value] : measure.options) value = in_tokens(value, T);
+  return result;
+}
+
+std::vector<std::string> experiment_names(const std::string& root) {
+  const std::string path = (fs::path(root) / "order.txt").string();
+  std::istringstream lines(read_small_file(path));
+  std::vector<std::string> names;
+  for (std::string name; std::getline(lines, name);)
+    if (!name.empty()) names.push_back(name);
+  if (names.empty()) throw Error("'" + path + "' names no experiment; it has one on each line");
+  return names;
+}
+
+Plan make_plan(const Configuration& configuration, const TuningLoss& tuning_loss) {
+  Plan plan;
+  if (configuration.tune)
+    for (const std::string& normalizer : configuration.tune->normalizers) {
+      Tuning tuning = tune(configuration, *configuration.tune, normalizer, tuning_loss);
+      plan.tuning.insert(plan.tuning.end(), tuning.runs.begin(), tuning.runs.end());
+      if (tuning.best) plan.rates[normalizer] = *tuning.best;
+    }
+
+  std::map<std::string, std::string> hashes;  // by name: shared and tuned rates may be the same
+  for (const GroupSpec& group : configuration.groups)
+    for (uint64_t seed = group.first_seed; seed <= group.last_seed; seed++)
+      for (const std::string& rate : group.rates)
+        for (const std::string& normalizer : group.normalizers)
+          for (const auto& [variant, options] : group.variants) {
+            double lr = 0;
+            if (rate == "shared" || rate == "tuned") {
+              const auto found = plan.rates.find(rate == "shared" ? configuration.baseline : normalizer);
+              if (found != plan.rates.end()) lr = found->second;
+            } else {
+              read_value(rate, lr);
+            }
+            Options all = group.options;
+            for (const auto& [name, value] : options) all[name] = value;
+            RunPlan run = make_run(configuration, group.name, group.data, normalizer, all, variant, lr, seed);
+            if (!group.start.empty()) {
+              run.start = group.start;
+              run.start_step = group.start_step;
+              run.parent = std::make_shared<RunPlan>(
+                  make_run(configuration, group.name, group.data, group.start_normalizer, {}, "", lr, seed));
+            }
+            const auto [known, is_new] = hashes.emplace(run.name, run.hash());
+            if (!is_new && known->second != run.hash() && lr > 0)
+              throw Error("'" + configuration.folder + "/experiment.json' has two runs " + run.name +
+                          " with different options; give one of them a variant");
+            if (!is_new) continue;
+            (lr > 0 ? plan.runs : plan.later).push_back(run);
+          }
+  plan.complete = plan.later.empty();
+  return plan;
+}

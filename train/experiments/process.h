@@ -1,0 +1,17 @@
+// Programs as child processes: several at a time, each with its output in a file.
+#pragma once
+
+#include <string>
+#include <vector>
+
+// Runs a program to its end and returns its exit code, 128 + n where signal n ended it. What it prints is appended to
+// `log`. Failure where it cannot be started.
+int run_process(const std::vector<std::string>& words, const std::string& log);
+
+// From now on the first SIGINT or SIGTERM is passed on to every child that runs, which then saves and ends, and
+// processes_interrupted() says so; the second ends this program too.
+void pass_on_interrupts();
+bool processes_interrupted();
+
+// The last line of a file that is not blank, "" where there is none.
+std::string last_line(const std::string& path);

@@ -1,0 +1,205 @@
+#include "train/experiments/report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <set>
+
+#include "data/atomic_file.h"
+#include "train/comparison.h"
+#include "train/gnuplot.h"
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// The rules of train/experiments/README.md, in the words that stand below every table.
+constexpr const char* kRules =
+    "Losses are nats per token on the split `test`; rates were chosen on `val`, with other seeds. ± is half of a 95 % "
+    "t\n"
+    "interval over seeds. Differences are paired by seed: same initial weights, same batches. *p* is that of the "
+    "paired t\n"
+    "test, after Holm's correction except for the primary comparison, which was named before the runs; *not resolved*: "
+    "the\n"
+    "interval holds 0. A normalizer of which a run diverged has the count instead of a mean. No seed was added after\n"
+    "looking.\n";
+
+std::string upper_first(std::string text) {
+  if (!text.empty()) text[0] = char(std::toupper(static_cast<unsigned char>(text[0])));
+  return text;
+}
+
+}  // namespace
+
+Analysis analysis_of(const std::string& name) {
+  static const std::map<std::string, Analysis> own{{"noise", report_noise}};
+  const auto found = own.find(name);
+  return found == own.end() ? Analysis(report_comparison) : found->second;
+}
+
+std::string report_text(const Experiment& experiment, const Report& report) {
+  const Configuration& configuration = experiment.configuration;
+  std::string text =
+      "<!-- Made by build/reproduce from the records beside it; changes by hand are overwritten. -->\n\n";
+  text += "# " + upper_first(configuration.title) + "\n\n";
+  text += "**" + configuration.question + "** (" + configuration.source + ")\n\n";
+  text += upper_first(report.verdict) + ". " + report.result + "\n\n";
+  for (const auto& [name, script] : report.figures) text += "![" + configuration.title + "](" + name + ".svg)\n\n";
+  text += report.body + "\n" + kRules + "\n";
+  double minutes = 0;
+  std::set<std::string> gits;
+  for (const ResultRow& row : experiment.records.rows()) minutes += row.minutes, gits.insert(row.git);
+  char line[200];
+  std::snprintf(line, sizeof line, "%zu runs, %.0f minutes of training on one core each; commits",
+                experiment.records.rows().size(), minutes);
+  text += line;
+  for (const std::string& git : gits) text += " " + git;
+  return text + ".\n\n" + "| " + configuration.title + " | " + configuration.source + " | " + report.setting + " | " +
+         report.result + " | " + report.verdict + " |\n";
+}
+
+void write_report(const Experiment& experiment, const RunnerOptions& options) {
+  const Report report = analysis_of(experiment.configuration.name)(experiment);
+  const std::string end = options.scale == "small" ? "" : "-" + options.scale;
+  const fs::path folder = experiment.configuration.folder;
+  for (const auto& [name, script] : report.figures) {
+    const std::string path = (folder / (name + end + ".svg")).string();
+    const std::optional<std::string> picture = run_gnuplot(script);
+    if (picture)
+      write_file_atomically(path, *picture);
+    else
+      std::printf("gnuplot is not installed: '%s' is not drawn\n", path.c_str());
+  }
+  const std::string path = (folder / ("results" + end + ".md")).string();
+  write_file_atomically(path, report_text(experiment, report));
+  std::printf("%s: %s. %s\n  wrote %s\n", experiment.configuration.name.c_str(), report.verdict.c_str(),
+              report.result.c_str(), path.c_str());
+}
+
+// ---------------------------------------------------------------------------------------------- for analyses
+
+std::vector<double> Sample::losses() const {
+  std::vector<double> result;
+  if (diverged > 0) return result;
+  for (const ResultRow* row : rows) result.push_back(row->test_loss);
+  return result;
+}
+
+std::vector<Sample> samples_of(const Experiment& experiment, const std::string& group) {
+  std::vector<Sample> result;
+  for (const RunPlan& run : experiment.plan.runs) {
+    if (run.group != group) continue;
+    const ResultRow* row = experiment.records.find(run.name);
+    if (!row) continue;
+    auto same = [&](const Sample& sample) {
+      return sample.normalizer == run.normalizer && sample.lr == run.lr && sample.variant == run.variant &&
+             sample.data == run.data;
+    };
+    auto found = std::find_if(result.begin(), result.end(), same);
+    if (found == result.end())
+      found = result.insert(result.end(), {group, run.normalizer, run.data, run.variant, run.lr, {}, 0});
+    found->rows.push_back(row);
+    found->diverged += row->diverged();
+  }
+  return result;
+}
+
+const Sample* find_sample(const std::vector<Sample>& samples, const std::string& normalizer, double lr,
+                          const std::string& variant) {
+  for (const Sample& sample : samples)
+    if (sample.normalizer == normalizer && sample.lr == lr && sample.variant == variant) return &sample;
+  return nullptr;
+}
+
+namespace {
+
+// Rows of the two by common seed.
+std::vector<std::pair<const ResultRow*, const ResultRow*>> pairs(const Sample& a, const Sample& b) {
+  std::vector<std::pair<const ResultRow*, const ResultRow*>> result;
+  for (const ResultRow* row : a.rows)
+    for (const ResultRow* other : b.rows)
+      if (row->seed == other->seed) result.push_back({row, other});
+  return result;
+}
+
+// The estimate at each x of what `values` says of each run.
+CurveOfMeans curve_of(const std::vector<std::map<double, double>>& runs) {
+  CurveOfMeans curve;
+  if (runs.empty()) return curve;
+  for (const auto& [x, ignored] : runs.front()) {
+    std::vector<double> values;
+    for (const std::map<double, double>& run : runs)
+      if (const auto found = run.find(x); found != run.end() && std::isfinite(found->second))
+        values.push_back(found->second);
+    if (values.size() < runs.size()) continue;
+    curve.x.push_back(x);
+    curve.y.push_back(estimate(values));
+  }
+  return curve;
+}
+
+std::map<double, double> values_by_x(const Experiment& experiment, const std::string& run,
+                                     const std::string& quantity) {
+  std::map<double, double> values;
+  for (const Measurement& m : experiment.records.measured(run, quantity)) values[m.x] = m.value;
+  return values;
+}
+
+}  // namespace
+
+std::vector<double> paired_losses(const Sample& a, const Sample& b) {
+  std::vector<double> result;
+  if (a.diverged + b.diverged > 0) return result;
+  for (const auto& [row, other] : pairs(a, b)) result.push_back(row->test_loss - other->test_loss);
+  return result;
+}
+
+CurveOfMeans mean_curve(const Experiment& experiment, const Sample& sample, const std::string& quantity) {
+  std::vector<std::map<double, double>> runs;
+  for (const ResultRow* row : sample.rows) runs.push_back(values_by_x(experiment, row->run, quantity));
+  return curve_of(runs);
+}
+
+CurveOfMeans difference_curve(const Experiment& experiment, const Sample& a, const Sample& b,
+                              const std::string& quantity) {
+  std::vector<std::map<double, double>> runs;
+  for (const auto& [row, other] : pairs(a, b)) {
+    std::map<double, double> values = values_by_x(experiment, row->run, quantity);
+    const std::map<double, double> theirs = values_by_x(experiment, other->run, quantity);
+    for (auto& [x, value] : values) {
+      const auto found = theirs.find(x);
+      value = found == theirs.end() ? kMissing : value - found->second;
+    }
+    runs.push_back(std::move(values));
+  }
+  return curve_of(runs);
+}
+
+std::string with_interval(const Estimate& estimate, int decimals) {
+  return fixed_text(estimate.mean, decimals) +
+         (estimate.has_interval() ? " ± " + fixed_text(estimate.half_width, decimals) : "");
+}
+
+std::string signed_with_interval(const Estimate& estimate, int decimals) {
+  return signed_text(estimate.mean, decimals) +
+         (estimate.has_interval() ? " ± " + fixed_text(estimate.half_width, decimals) : "");
+}
+
+bool is_resolved(const Estimate& difference) {
+  return difference.has_interval() && std::abs(difference.mean) > difference.half_width;
+}
+
+std::string markdown_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows) {
+  auto line = [](const std::vector<std::string>& cells) {
+    std::string text = "|";
+    for (const std::string& cell : cells) text += " " + cell + " |";
+    return text + "\n";
+  };
+  std::string text = line(header) + "|";
+  for (size_t i = 0; i < header.size(); i++) text += i == 0 ? " --- |" : " ---: |";
+  text += "\n";
+  for (const std::vector<std::string>& row : rows) text += line(row);
+  return text;
+}

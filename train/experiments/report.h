@@ -1,0 +1,70 @@
+// What an experiment found: results.md and figures beside its records, made from the rows alone, so that anyone can make
+// them again without a single run (build/reproduce --report).
+#pragma once
+
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "train/experiments/runner.h"
+#include "train/statistics.h"
+
+struct Report {
+  std::string setting, result,
+      verdict;       // of the README's table: verdict is one of the three words below, or a short fact
+  std::string body;  // tables and remarks, in markdown
+  std::vector<std::pair<std::string, std::string>> figures;  // name without ending, script for gnuplot
+};
+
+inline constexpr const char* kReproduced = "reproduced";
+inline constexpr const char* kNotReproduced = "not reproduced";
+inline constexpr const char* kNotResolved = "not resolved at this scale";
+
+using Analysis = std::function<Report(const Experiment&)>;
+
+// The analysis of an experiment by its name; that of a plain comparison where it has none of its own.
+Analysis analysis_of(const std::string& name);
+
+Report report_noise(const Experiment& experiment);
+Report report_comparison(const Experiment& experiment);  // loss-curves, and whoever adds a comparison
+
+// results.md: title, question, source, tables, rules, and the row for the README. Replaced only as a whole.
+void write_report(const Experiment& experiment, const RunnerOptions& options);
+std::string report_text(const Experiment& experiment, const Report& report);
+
+// ---------------------------------------------------------------------------------------------- for analyses
+
+// Runs that differ in nothing but their seed.
+struct Sample {
+  std::string group, normalizer, data, variant;
+  double lr = 0;
+  std::vector<const ResultRow*> rows;  // by seed, diverged ones too
+  size_t diverged = 0;
+
+  std::vector<double> losses() const;  // test losses; empty where a run diverged, whose count then stands for a mean
+};
+
+// The samples of a group, in the order of the configuration.
+std::vector<Sample> samples_of(const Experiment& experiment, const std::string& group);
+const Sample* find_sample(const std::vector<Sample>& samples, const std::string& normalizer, double lr,
+                          const std::string& variant = "");
+
+// a - b by seed, over the seeds that both have; empty unless every run of both converged.
+std::vector<double> paired_losses(const Sample& a, const Sample& b);
+
+// A mean over runs of a measurement at each x it has, as points of a curve.
+struct CurveOfMeans {
+  std::vector<double> x;
+  std::vector<Estimate> y;
+};
+CurveOfMeans mean_curve(const Experiment& experiment, const Sample& sample, const std::string& quantity);
+CurveOfMeans difference_curve(const Experiment& experiment, const Sample& a, const Sample& b,
+                              const std::string& quantity);
+
+std::string with_interval(const Estimate& estimate, int decimals = 4);         // "1.1684 ± 0.0021"
+std::string signed_with_interval(const Estimate& estimate, int decimals = 4);  // "+0.0024 ± 0.0065"
+bool is_resolved(const Estimate& difference);                                  // its interval leaves out 0
+
+// A table in markdown.
+std::string markdown_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows);

@@ -1,0 +1,91 @@
+// reproduce: runs the experiments of train/experiments/ that are not recorded yet, and writes what they found.
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <set>
+
+#include "train/command_line.h"
+#include "train/experiments/process.h"
+#include "train/experiments/report.h"
+#include "train/threads.h"
+
+namespace {
+
+struct ReproduceOptions {
+  std::vector<std::string> experiments;
+  RunnerOptions runner;
+  bool dry_run = false, report = false, restart = false, list_normalizers = false;
+};
+
+ReproduceOptions parse_reproduce_options(int argc, const char* const* argv) {
+  ReproduceOptions options;
+  RunnerOptions& runner = options.runner;
+  runner.jobs = 0;
+  CommandLine line("reproduce", "Runs the experiments that are not recorded yet, and writes what they found.");
+  line.add_positional("EXPERIMENT", options.experiments, "folders of --root; all of them unless some are named");
+  line.add("scale", runner.scale, "small, or another for which --root has a file of options, such as large");
+  line.add("dry-run", options.dry_run, "print the plan and stop");
+  line.add("report", options.report, "only make tables and figures again, from what is recorded");
+  line.add("restart", options.restart, "forget rows that were recorded with other options or on other data");
+  line.add("jobs", runner.jobs, "runs at a time, each on one core; 0: as many as there are cores", between(0, 1024))
+      .default_text("0, or 1 at another scale than small");
+  line.add("gflops", runner.gflops, "what one job reaches, for the times in the plan; 0: what recorded runs reached",
+           non_negative<double>());
+  line.add("root", runner.root, "folder of the experiments");
+  line.add("runs", runner.runs, "folder of the runs; they may be removed once they are recorded");
+  line.add("data", runner.data, "folder of the folders of token files; what is missing is prepared there");
+  line.add("build", runner.build, "folder of the programs");
+  line.add("list-normalizers", options.list_normalizers, "print the normalizers that the experiments need, and stop");
+  line.parse(argc, argv);
+  return options;
+}
+
+// Each run on one core, as many at a time as there are cores: more is done in the same time than by one run on all of
+// them. At another scale a run takes the whole machine.
+void choose_jobs(RunnerOptions& options) {
+  if (options.scale != "small") {
+    options.jobs = std::max(options.jobs, 1);
+    return;
+  }
+  if (options.jobs == 0) options.jobs = set_threads(0).threads;
+  options.threads = 1;
+}
+
+int reproduce(const ReproduceOptions& asked) {
+  RunnerOptions options = asked.runner;
+  choose_jobs(options);
+  std::vector<Experiment> experiments;
+  for (const std::string& name : asked.experiments.empty() ? experiment_names(options.root) : asked.experiments)
+    experiments.emplace_back(options, name);
+
+  if (asked.list_normalizers) {
+    std::set<std::string> normalizers;
+    for (const Experiment& experiment : experiments)
+      for (const std::string& name : normalizers_of(experiment)) normalizers.insert(name);
+    for (const std::string& name : normalizers) std::printf("%s\n", name.c_str());
+    return 0;
+  }
+  for (Experiment& experiment : experiments) {
+    if (asked.restart) forget_other_options(experiment, options);
+    require_same_options(experiment, options);
+  }
+  if (!asked.report) {
+    std::printf("%s\n", plan_text(experiments, options).c_str());
+    std::fflush(stdout);
+    if (asked.dry_run) return 0;
+    pass_on_interrupts();
+    for (Experiment& experiment : experiments) {
+      run_experiment(experiment, options);
+      write_report(experiment, options);
+    }
+  } else {
+    for (const Experiment& experiment : experiments) write_report(experiment, options);
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  return run_program("reproduce", [&] { return reproduce(parse_reproduce_options(argc, argv)); });
+}
