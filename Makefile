@@ -150,7 +150,7 @@ ON_LINUX := $(filter Linux,$(shell uname -s))
 DURABLE := $(if $(ON_LINUX),$(BUILD)/tests/durable $(BUILD)/tests/faults.so)
 EMULATED_TESTS := $(patsubst %,$(BUILD)/tests/%,emulator emulated-fp32 emulated-bf16) $(BUILD)/emulated/bench-cuda \
   $(foreach folder,softmax-cuda ssmax-cuda softmax-cuda-bf16,$(PROGRAMS:%=$(BUILD)/emulated/$(folder)/%))
-BEYOND_CORE := $(BUILD)/bench $(if $(ON_LINUX),$(BUILD)/sa_softmax/train $(if $(SANITIZE),,$(EMULATED_TESTS)))
+BEYOND_CORE := $(BUILD)/bench $(BUILD)/reproduce $(if $(ON_LINUX),$(BUILD)/sa_softmax/train $(if $(SANITIZE),,$(EMULATED_TESTS)))
 test core: deps
 	@$(MAKE) NORMALIZER='$(COMMAND_LINE_NORMALIZERS)' all $(BUILD)/tests/all $(DURABLE) $(if $(filter test,$@),$(BEYOND_CORE)) \
 	  $(if $(filter thread,$(SANITIZE)),$(BUILD)/tests/planted_race)

@@ -118,6 +118,7 @@ esac
 if [ "$1" = test ]; then
   script tests/test_build.sh
   script tests/test_bench.sh
+  script tests/test_reproduce.sh
 fi
 if [ "$1" = test ] && [ -n "$SANITIZE" ]; then
   echo "skipped: the kernels for a GPU, whose emulator takes the sanitizers' place, and memory, of which they take much"

@@ -54,8 +54,12 @@ void choose_jobs(RunnerOptions& options) {
 int reproduce(const ReproduceOptions& asked) {
   RunnerOptions options = asked.runner;
   choose_jobs(options);
+  const std::vector<std::string> names = experiment_names(options.root);
+  for (const std::string& name : asked.experiments)
+    if (std::find(names.begin(), names.end(), name) == names.end())
+      throw Error("EXPERIMENT is '" + name + "'; " + options.root + "/order.txt has " + list_of(names, " and "));
   std::vector<Experiment> experiments;
-  for (const std::string& name : asked.experiments.empty() ? experiment_names(options.root) : asked.experiments)
+  for (const std::string& name : asked.experiments.empty() ? names : asked.experiments)
     experiments.emplace_back(options, name);
 
   if (asked.list_normalizers) {

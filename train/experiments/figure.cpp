@@ -93,7 +93,9 @@ size_t entries(const Panel& panel) {
 
 }  // namespace
 
-std::string figure_script(const std::vector<Panel>& panels) {
+std::string figure_script(std::vector<Panel> panels) {
+  std::erase_if(panels, [](const Panel& panel) { return panel.series.empty(); });
+  if (panels.empty()) return "";
   size_t longest = 0;
   std::vector<int> heights;
   for (const Panel& panel : panels) {
@@ -107,7 +109,7 @@ std::string figure_script(const std::vector<Panel>& panels) {
   const Picture picture{right + 75 + kCharacter * int(longest), height};
 
   std::ostringstream script;
-  script << picture.begin(terminal_for(".svg"));
+  script << picture.begin("svg");
   for (size_t p = 0; p < panels.size(); p++)
     for (size_t s = 0; s < panels[p].series.size(); s++)
       script << data_block(block_name(p, s), rows_of(panels[p].series[s]));

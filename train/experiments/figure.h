@@ -27,8 +27,8 @@ struct Panel {
   std::vector<std::string> x_names;  // of x = 0, 1, ..., instead of numbers
 };
 
-// For gnuplot, as SVG.
-std::string figure_script(const std::vector<Panel>& panels);
+// For gnuplot, as SVG. Panels without a series are left out; "" where none is left.
+std::string figure_script(std::vector<Panel> panels);
 
 // Values without intervals.
 std::vector<Estimate> plain(const std::vector<double>& values);

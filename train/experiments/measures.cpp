@@ -87,10 +87,24 @@ std::vector<Measurement> scales(const MeasureSpec& measure, const MeasuredRun& r
   return result;
 }
 
+std::vector<Measurement> length_scale(const MeasureSpec& measure, const MeasuredRun& run) {
+  const FoundCheckpoint found = find_checkpoint(run.folder, CheckpointUse::kWeights);
+  const SafetensorsFile file((fs::path(found.path) / "model.safetensors").string());
+  const std::string name = "normalizer.length_scale";
+  if (!file.contains(name)) return {{run.plan.name, measure.name, 0, 0, kMissing}};  // it learns none
+  std::vector<float> values(file.size(name));
+  file.read(name, values.data());
+  std::vector<Measurement> result;
+  for (size_t n = 1; n <= values.size(); n++)
+    result.push_back({run.plan.name, measure.name, double(n), 0, double(values[n - 1])});
+  return result;
+}
+
 }  // namespace
 
 std::vector<Measurement> measured(const MeasureSpec& measure, const MeasuredRun& run) {
   if (measure.kind == "by-position") return by_position(measure, run);
   if (measure.kind == "scales") return scales(measure, run);
+  if (measure.kind == "length-scale") return length_scale(measure, run);
   throw Error(measure.name + " has the kind " + measure.kind + ", which no program measures yet");
 }

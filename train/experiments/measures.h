@@ -20,5 +20,6 @@ struct MeasuredRun {
 // All rows of a measure; the quantity of at least one of them is the measure's name.
 //   by-position  NAME: loss in nats at the positions around x, the context then being x tokens; means over 64 equal pieces
 //   scales       NAME: the normalizer's learned scalar number y (0 s, 1 b), x = layer * heads + head, at the end
+//   length-scale NAME: the learned scale of context size x (learned_scale), at the end
 // Failure where the program that measures fails.
 std::vector<Measurement> measured(const MeasureSpec& measure, const MeasuredRun& run);

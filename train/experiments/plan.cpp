@@ -83,6 +83,7 @@ class Section {
   }
   // An object whose keys are names that the file chooses.
   Section inner(const char* key) const { return Section(at(key), where_ + ", " + key, names_of(at(key))); }
+  double number(const char* key) const { return members_.number(key); }
   int natural(const char* key, int otherwise) const { return has(key) ? int(members_.natural(key)) : otherwise; }
 
  private:
@@ -108,7 +109,7 @@ MeasureSpec read_measure(const Json& json, const std::string& where) {
 GroupSpec read_group(const Json& json, const std::string& where) {
   Section section(json, where,
                   {"name", "data", "normalizers", "seeds", "rates", "variants", "options", "measures", "start",
-                   "start-normalizer", "start-step"});
+                   "start-normalizer", "start-step", "rate-factor"});
   GroupSpec group;
   group.name = section.text("name");
   group.data = section.text("data");
@@ -135,6 +136,7 @@ GroupSpec read_group(const Json& json, const std::string& where) {
     throw Error(where + " has start = '" + group.start + "'; it must be init-from or continue-from");
   if (!group.start.empty()) group.start_normalizer = section.text("start-normalizer");
   group.start_step = section.natural("start-step", 0);
+  if (section.has("rate-factor")) group.rate_factor = section.number("rate-factor");
   return group;
 }
 
@@ -176,7 +178,7 @@ Tuning tune(const Configuration& configuration, const TuneSpec& spec, const std:
     for (double lr : grid) {
       double sum = 0;
       for (uint64_t seed = spec.first_seed; seed <= spec.last_seed; seed++) {
-        result.runs.push_back(make_run(configuration, "tuning", spec.data, normalizer, {}, "", lr, seed));
+        result.runs.push_back(make_run(configuration, kTuning, spec.data, normalizer, {}, "", lr, seed));
         const std::optional<double> loss = loss_of(result.runs.back());
         complete = complete && loss;
         sum += loss.value_or(0);
@@ -335,7 +337,8 @@ Plan make_plan(const Configuration& configuration, const TuningLoss& tuning_loss
             }
             Options all = group.options;
             for (const auto& [name, value] : options) all[name] = value;
-            RunPlan run = make_run(configuration, group.name, group.data, normalizer, all, variant, lr, seed);
+            RunPlan run =
+                make_run(configuration, group.name, group.data, normalizer, all, variant, lr * group.rate_factor, seed);
             if (!group.start.empty()) {
               run.start = group.start;
               run.start_step = group.start_step;

@@ -47,6 +47,7 @@ struct GroupSpec {
   std::map<std::string, Options> variants;  // by name; one, without a name, unless the file gives some
   Options options;
   std::vector<MeasureSpec> measures;
+  double rate_factor = 1;               // for a group that starts from other runs: its rate over theirs
   std::string start, start_normalizer;  // see RunPlan
   int start_step = 0;
 };
@@ -81,6 +82,8 @@ std::vector<std::string> experiment_names(const std::string& root);
 
 // Mean final validation loss of a tuning run of this name; nothing where it has not been run. Infinity: it diverged.
 using TuningLoss = std::function<std::optional<double>(const RunPlan&)>;
+
+inline constexpr const char* kTuning = "tuning";  // the group of runs that choose a rate
 
 struct Plan {
   std::vector<RunPlan> tuning, runs;

@@ -34,7 +34,10 @@ std::string upper_first(std::string text) {
 }  // namespace
 
 Analysis analysis_of(const std::string& name) {
-  static const std::map<std::string, Analysis> own{{"noise", report_noise}};
+  static const std::map<std::string, Analysis> own{{"noise", report_noise},
+                                                   {"length", report_length},
+                                                   {"switch", report_switch},
+                                                   {"learned-scale", report_learned_scale}};
   const auto found = own.find(name);
   return found == own.end() ? Analysis(report_comparison) : found->second;
 }
@@ -61,7 +64,8 @@ std::string report_text(const Experiment& experiment, const Report& report) {
 }
 
 void write_report(const Experiment& experiment, const RunnerOptions& options) {
-  const Report report = analysis_of(experiment.configuration.name)(experiment);
+  Report report = analysis_of(experiment.configuration.name)(experiment);
+  std::erase_if(report.figures, [](const auto& figure) { return figure.second.empty(); });
   const std::string end = options.scale == "small" ? "" : "-" + options.scale;
   const fs::path folder = experiment.configuration.folder;
   for (const auto& [name, script] : report.figures) {

@@ -28,6 +28,9 @@ Analysis analysis_of(const std::string& name);
 
 Report report_noise(const Experiment& experiment);
 Report report_comparison(const Experiment& experiment);  // loss-curves, and whoever adds a comparison
+Report report_length(const Experiment& experiment);
+Report report_switch(const Experiment& experiment);
+Report report_learned_scale(const Experiment& experiment);
 
 // results.md: title, question, source, tables, rules, and the row for the README. Replaced only as a whole.
 void write_report(const Experiment& experiment, const RunnerOptions& options);

@@ -77,6 +77,16 @@ double gflops_of_a_job(const std::vector<const Experiment*>& experiments, const 
   return speeds[speeds.size() / 2];
 }
 
+// Of every run that some experiment has recorded.
+std::set<std::string> recorded_hashes(const RunnerOptions& options) {
+  std::set<std::string> hashes;
+  for (const std::string& name : experiment_names(options.root)) {
+    const Records records((fs::path(options.root) / name).string(), options.scale);
+    for (const ResultRow& row : records.rows()) hashes.insert(row.options_hash);
+  }
+  return hashes;
+}
+
 std::string duration_text(double minutes) {
   char text[40];
   std::snprintf(text, sizeof text, minutes < 100 ? "%.0f min" : "%.1f h", minutes < 100 ? minutes : minutes / 60);
@@ -208,7 +218,7 @@ std::vector<Measurement> curves_of(const RunPlan& plan, const Run& run, const Ru
     training_until(eval.step);
   }
   training_until(run.last_step);
-  if (run.state == RunState::kFinished)
+  if (run.state == RunState::kFinished && first_tokens > 0)
     result.push_back(
         {plan.name, "val_loss", double(run.last_step), 0, evaluated_loss(plan, options, "val", first_tokens)});
   return result;
@@ -237,13 +247,14 @@ Result result_of(const RunPlan& plan, const std::vector<MeasureSpec>& measures, 
   if (const auto git = run.settings.find("git"); git != run.settings.end()) row.git = git->second;
 
   const EvalRecord* last = run.final_evaluation();
+  const bool finite = last || plan.steps() == 0;  // without updates there is a checkpoint and no evaluation
+  if (finite) row.val_loss = last ? last->loss : evaluated_loss(plan, options, "val", 0);
   const double vocabulary = std::max(effective.vocab_size, 256);
-  if (last) row.val_loss = last->loss;
-  row.status = last && last->loss <= std::log(vocabulary) / 2 ? "done" : "diverged";
-  if (plan.group == "tuning") return result;
-  if (last) row.test_loss = evaluated_loss(plan, options, "test", 0);
+  row.status = row.val_loss <= std::log(vocabulary) / 2 ? "done" : "diverged";
+  if (plan.group == kTuning) return result;
+  if (finite) row.test_loss = evaluated_loss(plan, options, "test", 0);
   result.measurements = curves_of(plan, run, options);
-  if (!last) return result;
+  if (!finite) return result;
   for (const MeasureSpec& measure : measures) {
     const std::vector<Measurement> more =
         measured(measure, MeasuredRun{plan, run, run_folder(plan, options), data_folder(options, plan.data),
@@ -266,7 +277,7 @@ std::optional<Result> result_elsewhere(const Experiment& experiment, const RunPl
     if (name == experiment.configuration.name) continue;
     const Records other((fs::path(options.root) / name).string(), options.scale);
     const ResultRow* row = other.find_hash(run.hash(), data_hash(options, run.data));
-    if (!row || (row->group == "tuning") != (run.group == "tuning")) continue;
+    if (!row || (row->group == kTuning) != (run.group == kTuning)) continue;
     Result result{*row, {}};
     std::set<std::string> quantities;
     for (const Measurement& m : other.measurements())
@@ -350,6 +361,13 @@ Experiment::Experiment(const RunnerOptions& options, const std::string& name)
     : configuration(read_configuration((fs::path(options.root) / name).string(), options.scale)),
       records(configuration.folder, options.scale) {
   update_plan();
+  for (const std::vector<RunPlan>* runs : {&plan.tuning, &plan.runs, &plan.later})
+    for (const RunPlan& run : *runs) try {
+        effective_options(run);
+      } catch (const Error& error) {
+        throw Error("'" + configuration.folder + "/experiment.json' has a run " + run.name +
+                    " that train refuses: " + error.what());
+      }
 }
 
 void Experiment::update_plan() {
@@ -394,27 +412,39 @@ std::string plan_text(const std::vector<Experiment>& experiments, const RunnerOp
   std::vector<const Experiment*> pointers;
   for (const Experiment& experiment : experiments) pointers.push_back(&experiment);
   const double gflops = gflops_of_a_job(pointers, options);
-  std::string text = "experiment     runs   done  million tokens    petaflop        time    memory\n";
+  std::set<std::string> counted = recorded_hashes(options);  // a run that several experiments need is trained once
+  std::string text =
+      "experiment     runs  recorded  shared  to train  million tokens    petaflop        time    memory\n";
   double all_minutes = 0;
   for (const Experiment& experiment : experiments) {
-    std::vector<const RunPlan*> missing = experiment.missing();
-    const size_t known = all_runs(experiment).size(), done = known - missing.size();
-    for (const RunPlan& run : experiment.plan.later) missing.push_back(&run);
+    const std::vector<const RunPlan*> all = all_runs(experiment);
+    size_t recorded = 0, shared = 0, left = 0;
     double tokens = 0, flops = 0, memory = 0;
-    for (const RunPlan* run : missing) {
-      const TrainOptions effective = effective_options(*run);
+    auto count = [&](const RunPlan& run) {
+      if (experiment.records.find(run.name)) {
+        recorded++;
+        return;
+      }
+      if (!counted.insert(run.hash()).second) {
+        shared++;
+        return;
+      }
+      left++;
+      const TrainOptions effective = effective_options(run);
       tokens += double(tokens_of(effective));
-      flops += run_flops(*run);
-      memory =
-          std::max(memory, double(plan_memory(config_of(effective), kRowWords<named::softmax>, effective.batch_size,
-                                              effective.seq_len, true, std::max(options.threads, 1))
-                                      .total()));
-    }
+      flops += run_flops(run);
+      const int threads = std::max(options.threads, 1);
+      memory = std::max(memory, double(plan_memory(config_of(effective), kRowWords<named::softmax>,
+                                                   effective.batch_size, effective.seq_len, true, threads)
+                                           .total()));
+    };
+    for (const RunPlan* run : all) count(*run);
+    for (const RunPlan& run : experiment.plan.later) count(run);
     const double minutes = flops / (gflops * 1e9 * options.jobs) / 60;
     all_minutes += minutes;
     char line[200];
-    std::snprintf(line, sizeof line, "%-13s  %4zu   %4zu  %14.1f  %10.3f  %10s  %8s\n",
-                  experiment.configuration.name.c_str(), known + experiment.plan.later.size(), done, tokens / 1e6,
+    std::snprintf(line, sizeof line, "%-13s  %4zu  %8zu  %6zu  %8zu  %14.1f  %10.3f  %10s  %8s\n",
+                  experiment.configuration.name.c_str(), recorded + shared + left, recorded, shared, left, tokens / 1e6,
                   flops / 1e15, duration_text(minutes).c_str(),
                   memory > 0 ? format_bytes(size_t(memory)).c_str() : "-");
     text += line;
@@ -429,16 +459,36 @@ std::string plan_text(const std::vector<Experiment>& experiments, const RunnerOp
 
 namespace {
 
-// Takes from the other experiments what they have recorded already; returns what is left to do.
-std::vector<RunPlan> take_recorded(Experiment& experiment, const RunnerOptions& options) {
-  std::vector<RunPlan> todo;  // copies: the plan changes while they run
-  for (const RunPlan* run : experiment.missing()) {
-    if (std::optional<Result> known = result_elsewhere(experiment, *run, options))
-      experiment.records.add(known->row, known->measurements);
-    else
-      todo.push_back(*run);
+// What can be done next: for the first group that is not complete, the tuning of its normalizers; once their rates are
+// known, its runs.
+std::vector<RunPlan> next_runs(const Experiment& experiment) {
+  const std::vector<const RunPlan*> missing = experiment.missing();
+  auto some = [&](const auto& wanted) {
+    std::vector<RunPlan> result;  // copies: the plan changes while they run
+    for (const RunPlan* run : missing)
+      if (wanted(*run)) result.push_back(*run);
+    return result;
+  };
+  for (const GroupSpec& group : experiment.configuration.groups) {
+    const std::vector<RunPlan> tuning = some([&](const RunPlan& run) {
+      const auto& names = group.normalizers;
+      return run.group == kTuning && (run.normalizer == experiment.configuration.baseline ||
+                                      std::count(names.begin(), names.end(), run.normalizer) > 0);
+    });
+    if (!tuning.empty()) return tuning;
+    const std::vector<RunPlan> runs = some([&](const RunPlan& run) { return run.group == group.name; });
+    if (!runs.empty()) return runs;
   }
-  return todo;
+  return some([](const RunPlan&) { return true; });
+}
+
+// Takes from the other experiments what they have recorded already, and leaves what has to be run.
+void take_recorded(Experiment& experiment, const RunnerOptions& options, std::vector<RunPlan>& runs) {
+  std::erase_if(runs, [&](const RunPlan& run) {
+    const std::optional<Result> known = result_elsewhere(experiment, run, options);
+    if (known) experiment.records.add(known->row, known->measurements);
+    return known.has_value();
+  });
 }
 
 // Some runs of an experiment, several at a time, in their order.
@@ -521,10 +571,8 @@ void run_experiment(Experiment& experiment, const RunnerOptions& options) {
     for (const RunPlan* run : experiment.missing()) data.insert(run->data);
     for (const std::string& each : data) prepare_data(experiment, options, each);
     require_same_options(experiment, options);
-    std::vector<RunPlan> todo = take_recorded(experiment, options);
-    // Tuning first: the rates of the others follow from it.
-    if (!todo.empty() && todo.front().group == "tuning")
-      std::erase_if(todo, [](const RunPlan& run) { return run.group != "tuning"; });
+    std::vector<RunPlan> todo = next_runs(experiment);
+    take_recorded(experiment, options, todo);
     Batch(experiment, options, std::move(todo)).run();
     experiment.update_plan();
   }

@@ -3,6 +3,7 @@
 // normalizer's own.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "train/comparison.h"
 #include "train/console.h"
@@ -16,18 +17,28 @@ struct Compared {
   Estimate difference;  // from the baseline, by test loss; no values where a run diverged
 };
 
+// The baseline's tuned rate; where none was tuned, the one at which the group has it.
+std::optional<double> shared_rate(const Experiment& experiment, const std::vector<Sample>& samples) {
+  const std::string& baseline = experiment.configuration.baseline;
+  if (const auto found = experiment.plan.rates.find(baseline); found != experiment.plan.rates.end())
+    return found->second;
+  for (const Sample& sample : samples)
+    if (sample.normalizer == baseline) return sample.lr;
+  return std::nullopt;
+}
+
 // Every normalizer of a group at its rate, the baseline first.
 std::vector<Compared> compare_samples(const Experiment& experiment, const std::vector<Sample>& samples, bool tuned) {
   const std::map<std::string, double>& rates = experiment.plan.rates;
   const std::string& baseline = experiment.configuration.baseline;
   std::vector<Compared> result;
-  const auto shared = rates.find(baseline);
-  if (shared == rates.end()) return result;
-  const Sample* base = find_sample(samples, baseline, shared->second);
+  const std::optional<double> shared = shared_rate(experiment, samples);
+  if (!shared) return result;
+  const Sample* base = find_sample(samples, baseline, *shared);
   auto add = [&](const std::string& normalizer) {
     const auto own = rates.find(normalizer);
     if (tuned && own == rates.end()) return;
-    const Sample* sample = find_sample(samples, normalizer, tuned ? own->second : shared->second);
+    const Sample* sample = find_sample(samples, normalizer, tuned ? own->second : *shared);
     if (!sample) return;
     const Estimate difference = base && sample != base ? estimate(paired_losses(*sample, *base)) : Estimate();
     result.push_back({sample, difference});
@@ -156,6 +167,12 @@ std::string scales_table(const Experiment& experiment, const Sample& sample) {
          markdown_table({"", "layer", "head 0", "head 1", "head 2", "head 3"}, rows) + "\n";
 }
 
+std::string setting_of(const Compared& compared) {
+  const std::vector<const ResultRow*>& rows = compared.sample->rows;
+  return "`" + rows.front()->data + "`, " + std::to_string(rows.size()) + " seeds, " +
+         std::to_string(rows.front()->steps) + " updates";
+}
+
 std::string verdict_of(const Estimate& difference) {
   if (!is_resolved(difference)) return kNotResolved;
   return difference.mean < 0 ? kReproduced : kNotReproduced;
@@ -180,11 +197,16 @@ Report report_comparison(const Experiment& experiment) {
     for (const Compared& each : judged) report.body += scales_table(experiment, *each.sample);
     report.figures.push_back({group.name, figure_of(experiment, judged)});
 
-    if (&group != &configuration.groups.front()) continue;
+    if (&group != &configuration.groups.front() || judged.empty()) continue;
+    if (configuration.primary.empty()) {
+      report.verdict = "measured";
+      report.setting = setting_of(judged.front());
+      report.result = configuration.baseline + ": " + with_interval(estimate(judged.front().sample->losses())) +
+                      " nats of final test loss";
+    }
     for (const Compared& each : judged)
       if (each.sample->normalizer == configuration.primary && each.difference.has_interval()) {
-        report.setting = "`" + group.data + "`, " + std::to_string(each.sample->rows.size()) + " seeds, " +
-                         std::to_string(each.sample->rows.front()->steps) + " updates";
+        report.setting = setting_of(each);
         report.result = configuration.primary + " − " + configuration.baseline + " = " +
                         signed_with_interval(each.difference) + " nats of final test loss";
         report.verdict = verdict_of(each.difference);

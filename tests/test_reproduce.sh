@@ -1,0 +1,159 @@
+#!/bin/sh
+# Checks of build/reproduce: that runs are done once, recorded, resumed and never mixed with other options, and that tables
+# follow from what is recorded. Experiments of the preset `tiny` on a text that is made here; then those that are committed.
+# Run from the repository's root; prints a line "ok ..." or "FAIL ..." for each check.
+set -u
+: "${BUILD:=build}"
+. tests/checks.sh
+here=$PWD
+build=$(cd "$BUILD" && pwd)
+. tests/programs.sh
+mkdir "$temp/work" && cd "$temp/work" || exit 2
+
+i=0
+while [ $i -lt 700 ]; do
+  printf 'the cat sat on the mat, and the dog sat by the cat %d\n' $((i * 7919 % 1000))
+  i=$((i + 1))
+done > text.txt
+
+# configuration NAME GROUPS [OPTIONS]: an experiment whose runs have 60 updates
+configuration() {
+  mkdir -p root/"$1"
+  cat > root/"$1"/experiment.json <<END
+{
+  "title": "$1", "question": "Is it so?", "source": "none", "primary": "ssmax",
+  "options": {
+    "preset": "tiny", "position": "rope", "seq-len": 32, "steps": 60, "warmup-steps": 6, "eval-every": 20, "eval-tokens": 500,
+    "attention-every": 0, "checkpoint-every": 20 ${3-}
+  },
+  "data": {"text": {"input": "text.txt"}},
+  "tune": {"data": "text", "normalizers": ["softmax", "ssmax"], "grid": [0.0005, 0.001, 0.002, 0.004], "seeds": [101, 101]},
+  "groups": [$2]
+}
+END
+}
+pair='{"name": "pair", "data": "text", "normalizers": ["softmax", "ssmax"], "seeds": [1, 2], "rates": ["shared", "tuned"],
+  "measures": [{"name": "position", "kind": "by-position", "options": {"split": "test", "seq-len": "4T"}},
+               {"name": "scale", "kind": "scales"}]}'
+starts='{"name": "e", "data": "text", "normalizers": ["ssmax"], "seeds": [1, 1], "rates": ["shared"], "variants": {"e": {}},
+  "start": "init-from", "start-normalizer": "softmax", "options": {"steps": 0, "warmup-steps": 0}},
+ {"name": "f", "data": "text", "normalizers": ["ssmax"], "seeds": [1, 1], "rates": ["shared"], "variants": {"f": {}},
+  "start": "continue-from", "start-normalizer": "softmax", "start-step": 40}'
+hot='{"name": "hot", "data": "text", "normalizers": ["softmax"], "seeds": [1, 2], "rates": [30]}'
+configuration first "$pair"
+configuration second "$pair, $starts, $hot"
+printf 'first\nsecond\n' > root/order.txt
+reproduce() { run "$build/reproduce" "$@" --root root --build "$build" --jobs 2; }
+rows() { tail -n +2 "root/$1/results.csv"; }
+# A row without the minutes it took.
+without_minutes() { sort "$1" | cut -d, -f 1-12,14-; }
+
+snapshot > "$temp/before"
+reproduce --dry-run
+check "the plan comes with tokens, operations, time and memory" ended 0 "million tokens" "petaflop" "memory" "training alone"
+check "and nothing is written for it" unchanged
+
+reproduce first
+check "an experiment runs to its end" ended 0 "first  1 of"
+for file in results.csv measurements.csv results.md; do
+  check "it leaves $file" test -s root/first/$file
+done
+if command -v gnuplot > /dev/null; then
+  check "and its figure" grep -q "</svg>" root/first/pair.svg
+fi
+best_is_inside() { rows first | grep ",tuning,softmax," | cut -d, -f 6,10 | sort -t, -k 1,1g | awk -F, '
+  { loss[NR] = $2; if (NR == 1 || $2 < loss[best]) best = NR }
+  END { print "best", best, "of", NR; exit !(NR > 4 && best > 1 && best < NR) }'; }
+check "the grid of rates was extended until the best lay inside" best_is_inside
+check "a measurement has a row for each piece of the window" test "$(grep -c ',position,' root/first/measurements.csv)" -ge 128
+check "the table has the primary comparison" grep -q '`ssmax` (primary)' root/first/results.md
+
+cp root/first/results.csv results.before
+rm -rf runs
+reproduce first
+check "what is recorded is not run again, though the runs are gone" ended 0
+check "nor is anything trained" test ! -d runs/experiments -o -z "$(ls runs/experiments)"
+check "its records are as they were" cmp results.before root/first/results.csv
+cp root/first/results.md table.before
+run "$build/reproduce" first --root root --report
+check "tables come from records alone" ended 0
+check "and are the same" cmp table.before root/first/results.md
+
+row=$(rows first | grep '^text-ssmax-lr' | grep -v tuning | head -n 1 | cut -d, -f 1)
+grep -v "^$row," results.before > root/first/results.csv
+reproduce first
+check "a row that was taken away is run again, alone" ended 0 "1 of 1"
+same_rows() { without_minutes results.before > a; without_minutes root/first/results.csv > b; diff a b; }
+check "with the same losses to the last digit" same_rows
+
+reproduce second
+check "another experiment takes over what it shares" ended 0
+taken_over() {
+  rows first | grep -v tuning | cut -d, -f 1,11 | sort > a
+  rows second | grep ',pair,' | cut -d, -f 1,11 | sort > b
+  diff a b
+}
+check "with the same losses" taken_over
+check "SSMax put in after training is evaluated without an update" grep -q ',e,ssmax,text,e,.*,0,0,[0-9.]*,[0-9.]*,done,' root/second/results.csv
+check "and trained from update 40 on in another run" grep -q ',f,ssmax,text,f,.*,done,' root/second/results.csv
+check "a run that diverged counts as such" test "$(rows second | grep ',hot,' | grep -c ',diverged,')" -eq 2
+check "and stands in the table as a count" grep -q '2 diverged' root/second/results.md
+
+# The row is kept where its options are what is asked for, and never mixed with others.
+configuration first "$pair" ', "weight-decay": 0.2'
+refused "another option than the recorded one is refused, with both ways out" \
+  "text-softmax-|weight-decay=0.2|git checkout root/first/experiment.json|make reproduce EXPERIMENT=first RESTART=1" \
+  "$build/reproduce" first --root root --build "$build"
+reproduce first --restart
+check "and run again with --restart" ended 0 "first  1 of"
+check "which leaves only rows of the new option" test "$(rows first | grep -c 'weight-decay=0.2')" -eq "$(rows first | wc -l)"
+
+# Interrupted: what is finished is recorded, what is not goes on.
+long='{"name": "long", "data": "text", "normalizers": ["softmax"], "seeds": [1, 1], "rates": [0.002]}'
+configuration long "$long" ', "steps": 6000'
+sed 's/"tune".*//; s/"steps": 60,/"note": 0,/; s/"note": 0,//' root/long/experiment.json > long.json && mv long.json root/long/experiment.json
+printf 'first\nsecond\nlong\n' > root/order.txt
+"$build/reproduce" long --root root --build "$build" > out.long 2> err.long &
+pid=$!
+tries=0
+until grep -qs '"step":5,' runs/experiments/text-softmax-lr0.002-s1-*/metrics.jsonl || [ $tries -gt 600 ]; do
+  sleep 0.1
+  tries=$((tries + 1))
+done
+kill -TERM $pid
+wait $pid
+status=$?
+check "SIGTERM ends it with exit code 1" test $status -eq 1
+check "and says how to go on" grep -q "interrupted; the same command goes on" err.long
+reproduce long
+check "the same command goes on" ended 0 "long  1 of 1"
+check "from where the run stood" grep -q '"event":"resume"' runs/experiments/text-softmax-lr0.002-s1-*/metrics.jsonl
+cp root/long/results.csv interrupted.csv
+rm root/long/results.csv root/long/measurements.csv
+run "$build/reproduce" long --root root --build "$build" --runs uninterrupted
+same_as_uninterrupted() { without_minutes interrupted.csv > a; without_minutes root/long/results.csv > b; diff a b; }
+check "and ends as if it had not been interrupted" same_as_uninterrupted
+
+refused "an unknown experiment" "'fist'|first, second and long" "$build/reproduce" fist --root root --build "$build"
+cp root/first/experiment.json kept.json
+sed 's/"question"/"questoin"/' kept.json > root/first/experiment.json
+refused "an unknown key of a configuration" "experiment.json|questoin" "$build/reproduce" first --root root --build "$build"
+sed 's/"steps": 60/"steps": -1/' kept.json > root/first/experiment.json
+refused "an option that train refuses" "steps|-1" "$build/reproduce" first --root root --build "$build"
+cp kept.json root/first/experiment.json
+echo "a,b" >> root/first/results.csv
+refused "a damaged record" "results.csv' line|columns" "$build/reproduce" first --root root --build "$build"
+refused "an unknown scale" "huge" "$build/reproduce" second --root root --build "$build" --scale huge
+
+# What is committed: tables follow from rows, and the README says what they say.
+cd "$here" || exit 2
+cp -r train/experiments "$temp/committed"
+run "$BUILD/reproduce" --report --root "$temp/committed"
+check "the committed experiments are reported" ended 0
+for table in train/experiments/*/results.md; do
+  check "$table follows from the records beside it" cmp "$table" "$temp/committed/${table#train/experiments/}"
+  check "and its row stands in the README" grep -qxF -- "$(tail -n 1 "$table")" README.md
+done
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

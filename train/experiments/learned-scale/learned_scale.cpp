@@ -1,0 +1,79 @@
+// learned-scale: the p_n that a model learns for each context size n, fitted by a_1 ln n + a_2.
+#include <cmath>
+
+#include "train/comparison.h"
+#include "train/experiments/figure.h"
+#include "train/experiments/report.h"
+
+namespace {
+
+// p_n of a run by n, for n >= 2: the only key of the first query has weight 1 whatever p_1 is.
+CurveOfMeans scales_of(const Experiment& experiment, const Sample& sample) {
+  CurveOfMeans curve = mean_curve(experiment, sample, "length-scale");
+  if (!curve.x.empty() && curve.x.front() < 2) curve.x.erase(curve.x.begin()), curve.y.erase(curve.y.begin());
+  return curve;
+}
+
+Line fit_of(const CurveOfMeans& curve) {
+  std::vector<double> logs, values;
+  for (size_t i = 0; i < curve.x.size(); i++) logs.push_back(std::log(curve.x[i])), values.push_back(curve.y[i].mean);
+  return fit_line(logs, values);
+}
+
+}  // namespace
+
+Report report_learned_scale(const Experiment& experiment) {
+  Report report;
+  report.verdict = "unfinished";
+  report.result = "Its runs are not all recorded yet.";
+  const std::vector<Sample> samples = samples_of(experiment, "kjv");
+  const Sample *learned = nullptr, *base = nullptr;
+  for (const Sample& sample : samples) {
+    if (sample.normalizer == "learned_scale") learned = &sample;
+    if (sample.normalizer == experiment.configuration.baseline) base = &sample;
+  }
+  if (!learned || !base || learned->diverged > 0) return report;
+
+  std::vector<double> slopes, intercepts, explained;
+  for (const ResultRow* row : learned->rows) {
+    Sample one = *learned;
+    one.rows = {row};
+    const Line line = fit_of(scales_of(experiment, one));
+    slopes.push_back(line.slope), intercepts.push_back(line.intercept), explained.push_back(line.r_squared);
+  }
+  const CurveOfMeans mean = scales_of(experiment, *learned);
+  const Line line = fit_of(mean);
+  Panel panel;
+  panel.x_label = "context size n (tokens)";
+  panel.y_label = "learned p_n (times that of softmax at the start)";
+  panel.log_x = true;
+  Series points, fit;
+  points.label = "p_n, mean over seeds";
+  points.style = 2, points.line = false, points.points = true;
+  points.x = mean.x, points.y = mean.y;
+  fit.label = "a_1 ln n + a_2";
+  fit.style = 1;
+  std::vector<double> fitted;
+  for (double n : mean.x) fit.x.push_back(n), fitted.push_back(line.slope * std::log(n) + line.intercept);
+  fit.y = plain(fitted);
+  panel.series = {points, fit};
+  report.figures.push_back({"learned-scale", figure_script({panel})});
+
+  const Estimate slope = estimate(slopes);
+  report.body =
+      markdown_table(
+          {"fit of p_n = a_1 ln n + a_2, n = 2 to " + fixed_text(mean.x.back(), 0), "over seeds"},
+          {{"a_1", with_interval(slope)},
+           {"a_2", with_interval(estimate(intercepts))},
+           {"R² of each seed", with_interval(estimate(explained), 3)},
+           {"R² of the mean over seeds", fixed_text(line.r_squared, 3)},
+           {"test loss − softmax's [nats]", signed_with_interval(estimate(paired_losses(*learned, *base)))}}) +
+      "\nThe paper's form is not known beyond what is told of it: here the weights are softmax((s p_n + b) z), s and "
+      "b\n"
+      "for each layer and head, one p_n for each context size. p_n and s share a factor that the data do not fix.\n";
+  report.setting = "`kjv`, " + std::to_string(learned->rows.size()) + " seeds, n up to " + fixed_text(mean.x.back(), 0);
+  report.result = "p_n = a_1 ln n + a_2 with a_1 = " + with_interval(slope, 3) +
+                  ", R² = " + fixed_text(line.r_squared, 3) + " for the mean over seeds";
+  report.verdict = !is_resolved(slope) ? kNotResolved : slope.mean > 0 ? kReproduced : kNotReproduced;
+  return report;
+}
