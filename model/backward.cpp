@@ -41,7 +41,8 @@ void backward(const Config& config, const Parameters<S>& p, Parameters<float>& d
     // 2. Attention.
     matmul_backward<P>(a.d_c, dw.proj_weight, dw.proj_bias, a.dstream, h.attention, w.proj_weight, BT, C, C);
     if (observe) observe(l, a.d_c);
-    attention_backward<N>(a.d_qkv, dw.theta, a.d_c, h.attention, h.rows, h.qkv, w.theta, a.slopes, B, T, C, NH);
+    attention_backward<N>(a.d_qkv, dw.theta, dp.length_scale, a.d_c, h.attention, h.rows, h.qkv, w.theta, a.slopes, B,
+                          T, C, NH);
     if (a.rope) rope_backward(a.d_qkv, a.rope, B, T, C, NH);
     matmul_backward<P>(a.d_c, dw.qkv_weight, dw.qkv_bias, a.d_qkv, h.ln_1, w.qkv_weight, BT, C, 3 * C);
     layernorm_backward(a.dstream, dw.ln_1_weight, dw.ln_1_bias, a.dstream, a.d_c, h.stream, w.ln_1_weight, h.ln_1_mean,

@@ -15,6 +15,16 @@ Position position_from_name(const std::string& name) {
   throw Error("position " + quoted(name) + " is unknown; allowed are learned, rope, alibi and none");
 }
 
+void require_learned_lengths(const Config& config, size_t seq_len, const std::string& owner) {
+  if (!config.bound_to_length() || seq_len <= size_t(config.T)) return;
+  const std::string most = std::to_string(config.T);
+  throw Error("--seq-len is " + std::to_string(seq_len) + ", but " +
+              (config.position == Position::kLearned
+                   ? owner + " has learned positions for " + most + " tokens"
+                   : config.normalizer + " in " + owner + " has a scale for each of " + most + " context sizes") +
+              "; use at most that");
+}
+
 void check_config(const Config& config) {
   auto positive = [](const char* name, long long value, long long most) {
     if (value < 1 || value > most)

@@ -33,7 +33,7 @@ void forward(const Config& config, const Parameters<S>& p, Activations<S>& a, co
                                BT, C);
     matmul_forward<P>(h.qkv, h.ln_1, w.qkv_weight, w.qkv_bias, BT, C, 3 * C);
     if (a.rope) rope_forward(h.qkv, a.rope, B, T, C, NH);
-    attention_forward<N>(h.attention, h.rows, h.qkv, w.theta, a.slopes, B, T, C, NH);
+    attention_forward<N>(h.attention, h.rows, h.qkv, w.theta, p.length_scale, a.slopes, B, T, C, NH);
     matmul_forward<P>(a.branch, h.attention, w.proj_weight, w.proj_bias, BT, C, C);
 
     // 3. MLP: what each position makes of it.

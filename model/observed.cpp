@@ -78,7 +78,7 @@ OBSERVED(cross_entropy_forward_backward, 2)
 OBSERVED_TEMPLATE(matmul_backward, 3)
 OBSERVED(layernorm_backward, 3)
 OBSERVED(gelu_backward, 1)
-OBSERVED_TEMPLATE(attention_backward, 2)
+OBSERVED_TEMPLATE(attention_backward, 3)
 OBSERVED(rope_backward, 1)
 OBSERVED(embedding_backward, 2)
 

@@ -22,6 +22,8 @@ void for_each_tensor(const Config& config, Parameters<S>& p, F f) {
   f("wte.weight", Shape{V, C}, Init::kNormal, &p.wte);
   p.wpe = nullptr;
   if (config.position == Position::kLearned) f("wpe.weight", Shape{T, C}, Init::kNormal, &p.wpe);
+  p.length_scale = nullptr;
+  if (config.length_scale) f("normalizer.length_scale", Shape{T}, Init::kOne, &p.length_scale);
   p.h.resize(config.L);
   for (int l = 0; l < config.L; l++) {
     LayerParameters<S>& h = p.h[l];
@@ -164,7 +166,8 @@ void perturb_parameters(const Config& config, float* block, unsigned long long s
   }
 }
 
-double initial_scale(int T) {
+double initial_scale(int T, bool length_scale) {
+  if (length_scale) return 1;
   double sum = 0;
   for (int n = 1; n <= T; n++) sum += portable::log(n);
   return sum > 0 ? T / sum : 1;

@@ -26,8 +26,9 @@ struct LayerParameters {
 
 template <class S = float>
 struct Parameters {
-  S* wte;  // (V,C)
-  S* wpe;  // (T,C), null without learned positions
+  S* wte;               // (V,C)
+  S* wpe;               // (T,C), null without learned positions
+  float* length_scale;  // (T) of all layers; null where the normalizer learns nothing for each length
   std::vector<LayerParameters<S>> h;
   float *ln_f_weight, *ln_f_bias;  // (C), (C)
   S* lm_head;                      // (V,C); wte itself where the head is tied
@@ -81,5 +82,6 @@ void init_parameters(const Config& config, float* block, unsigned long long seed
 // half of the seed, FNV-1a of "noise." + name) draws for the counter (i / 128, high half of the seed); set for 1 + noise.
 void perturb_parameters(const Config& config, float* block, unsigned long long seed, double noise);
 
-// 1 / mean_{n = 1 .. T} ln n, so that the mean sharpness s ln n of SSMax equals softmax's 1; 1 where that mean is 0.
-double initial_scale(int T);
+// Makes the normalizer's mean sharpness equal softmax's 1. For s ln n of SSMax: 1 / mean_{n = 1 .. T} ln n, 1 where that
+// mean is 0. With a learned scale for each length in place of ln n: 1, for those start at 1.
+double initial_scale(int T, bool length_scale);

@@ -26,17 +26,19 @@ struct Memory {
 
   explicit Memory(const AttentionShape& s) {
     const size_t channels = s.B * s.T * s.C(), theta = 2 * s.NH;
-    const size_t sizes[] = {3 * channels, 3 * channels, channels, channels, most_row_floats(s), theta, theta};
+    const size_t sizes[] = {3 * channels, 3 * channels, channels, channels, most_row_floats(s), theta, theta, s.T, s.T};
     size_t floats = 0;
     for (size_t size : sizes) floats += aligned(size);
     block = Buffer(floats);
     float* end = block.data();
-    float** const arrays[] = {&pointers.qkv,  &pointers.dqkv,  &pointers.out,   &pointers.dout,
-                              &pointers.rows, &pointers.theta, &pointers.dtheta};
+    float** const arrays[] = {&pointers.qkv,    &pointers.dqkv,         &pointers.out,
+                              &pointers.dout,   &pointers.rows,         &pointers.theta,
+                              &pointers.dtheta, &pointers.length_scale, &pointers.dlength_scale};
     for (size_t i = 0; i < std::size(sizes); i++) *arrays[i] = end, end += aligned(sizes[i]);
     for (size_t i = 0; i < 3 * channels; i++) pointers.qkv[i] = float(standard_normal(Philox{{1, 0}}, i));
     for (size_t i = 0; i < channels; i++) pointers.dout[i] = float(standard_normal(Philox{{2, 0}}, i));
     for (size_t i = 0; i < theta; i++) pointers.theta[i] = i < s.NH ? 0.2f : 0;
+    std::fill_n(pointers.length_scale, s.T, 1.0f);
   }
 };
 

@@ -53,7 +53,7 @@ class Model {
     a_ = view_activations<S>(config_, kMostWords, B, T_, true, activations_.data());
     const Workspace scratch = workspace(config_, B, T_);
     backend::reserve_scratch(scratch.each_thread, scratch.shared);
-    weights_.fill([&](float* block) { init_parameters(config_, block, 1, initial_scale(config_.T)); });
+    weights_.fill([&](float* block) { init_parameters(config_, block, 1, initial_scale(config_.T, false)); });
     for (size_t i = 0; i < B * T_; i++) {
       const auto x = Philox{{1, 0}}(i);
       tokens_.push_back(int32_t(x[0] % uint32_t(config_.V)));
@@ -156,7 +156,7 @@ class Model {
   std::function<void()> attention_forward_of() {
     return [this] {
       const LayerActivations<S>& h = a_.h[0];
-      backend::attention_forward<N>(h.attention, h.rows, h.qkv, theta<N>(), nullptr, B_, T_, size_t(config_.C),
+      backend::attention_forward<N>(h.attention, h.rows, h.qkv, theta<N>(), nullptr, nullptr, B_, T_, size_t(config_.C),
                                     size_t(config_.NH));
     };
   }
@@ -166,8 +166,8 @@ class Model {
   std::function<void()> attention_backward_of() {
     return [this] {
       const LayerActivations<S>& h = a_.h[0];
-      backend::attention_backward<N>(a_.d_qkv, N::params > 0 ? dp_.h[0].theta : nullptr, a_.d_c, h.attention, h.rows,
-                                     h.qkv, theta<N>(), nullptr, B_, T_, size_t(config_.C), size_t(config_.NH));
+      backend::attention_backward<N>(a_.d_qkv, N::params > 0 ? dp_.h[0].theta : nullptr, nullptr, a_.d_c, h.attention,
+                                     h.rows, h.qkv, theta<N>(), nullptr, B_, T_, size_t(config_.C), size_t(config_.NH));
     };
   }
 

@@ -50,11 +50,12 @@ template <class N>
 AttentionKernels attention_of(const char* name) {
   return {name,
           [](const AttentionShape& s, const AttentionMemory& m) {
-            attention_forward<N>(m.out, m.rows, m.qkv, N::params > 0 ? m.theta : nullptr, nullptr, s.B, s.T, s.C(),
-                                 s.NH);
+            attention_forward<N>(m.out, m.rows, m.qkv, N::params > 0 ? m.theta : nullptr,
+                                 N::length_scale ? m.length_scale : nullptr, nullptr, s.B, s.T, s.C(), s.NH);
           },
           [](const AttentionShape& s, const AttentionMemory& m) {
-            attention_backward<N>(m.dqkv, N::params > 0 ? m.dtheta : nullptr, m.dout, m.out, m.rows, m.qkv,
+            attention_backward<N>(m.dqkv, N::params > 0 ? m.dtheta : nullptr,
+                                  N::length_scale ? m.dlength_scale : nullptr, m.dout, m.out, m.rows, m.qkv,
                                   N::params > 0 ? m.theta : nullptr, nullptr, s.B, s.T, s.C(), s.NH);
           }};
 }

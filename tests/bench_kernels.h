@@ -29,10 +29,11 @@ struct AttentionShape {
 };
 
 struct AttentionMemory {
-  float *qkv, *dqkv;      // (B,T,3C)
-  float *out, *dout;      // (B,T,C)
-  float* rows;            // most_row_floats()
-  float *theta, *dtheta;  // (2,NH)
+  float *qkv, *dqkv;                    // (B,T,3C)
+  float *out, *dout;                    // (B,T,C)
+  float* rows;                          // most_row_floats()
+  float *theta, *dtheta;                // (2,NH)
+  float *length_scale, *dlength_scale;  // (T)
 };
 
 struct AttentionKernels {

@@ -24,6 +24,7 @@ Variant variant(const char* name) {
   return {name,
           kPrecisionName<P>,
           N::params,
+          N::length_scale,
           int(kRowWords<N>),
           [](BenchModel& m) {
             forward<N, P>(m.config, m.p, m.a, m.tokens.data(), m.targets.data(), m.B, m.T, 1 / float(m.B * m.T));
@@ -93,6 +94,7 @@ BenchModel::BenchModel(const Config& shape, size_t B, size_t T, const std::vecto
     : config(shape), B(B), T(T), row_words_(0) {
   for (const Variant& variant : variants) {
     config.normalizer_params = std::max(config.normalizer_params, variant.params);
+    config.length_scale |= variant.length_scale;
     row_words_ = std::max(row_words_, variant.row_words);
   }
   const size_t available = available_memory_bytes(), need = planned_bytes(1);

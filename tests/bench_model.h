@@ -17,7 +17,9 @@ class BenchModel;
 // The model compiled for one normalizer and precision.
 struct Variant {
   std::string normalizer, precision;
-  int params, row_words;
+  int params;
+  bool length_scale;
+  int row_words;
   void (*forward)(BenchModel&);
   void (*backward)(BenchModel&);
 };

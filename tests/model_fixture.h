@@ -45,7 +45,9 @@ struct Batch;
 // A normalizer, and the model compiled for it.
 struct NormalizerEntry {
   std::string name;
-  int params, row_words;
+  int params;
+  bool length_scale;
+  int row_words;
   void (*forward)(Gpt&, const Batch&, const int32_t* targets, float scale);
   void (*backward)(Gpt&, const Batch&);
 };
@@ -64,6 +66,7 @@ inline constexpr Position kEveryPosition[] = {Position::kLearned, Position::kRop
 inline Config with_normalizer(Config config, const NormalizerEntry& normalizer) {
   config.normalizer = normalizer.name;
   config.normalizer_params = normalizer.params;
+  config.length_scale = normalizer.length_scale;
   return config;
 }
 
@@ -127,7 +130,7 @@ struct Gpt {
         p(view_parameters<S>(config, matrices(rounded, parameters), parameters.data())),
         dp(view_parameters(config, gradients.data())),
         a(view_activations<S>(config, n.row_words, B, T, true, memory.data())) {
-    init_parameters(config, parameters.data(), 1, initial_scale(config.T));
+    init_parameters(config, parameters.data(), 1, initial_scale(config.T, config.length_scale));
   }
 
   // After which activations can be read. targets may be null; scale: see forward.
@@ -165,7 +168,10 @@ struct Gpt {
 
 template <class N, class P = ::P>
 NormalizerEntry normalizer_entry(const char* name) {
-  return {name, N::params, int(kRowWords<N>),
+  return {name,
+          N::params,
+          N::length_scale,
+          int(kRowWords<N>),
           [](Gpt& gpt, const Batch& batch, const int32_t* targets, float scale) {
             ::forward<N, P>(gpt.config, gpt.p, gpt.a, batch.tokens.data(), targets, batch.B, batch.T, scale);
           },

@@ -35,12 +35,13 @@ void check_results(const Attended& got, const ExpectedAttention& expected, doubl
   CHECK(compare(got.out, expected.out, stored(kAttention * condition, 2)));
   CHECK(compare(got.dqkv, expected.dqkv, stored(kAttention * condition, 3)));
   CHECK(compare(got.dtheta, expected.dtheta, kScalars * condition));
+  CHECK(compare(got.dlength_scale, expected.dlength_scale, kScalars * condition));
 }
 
 template <class N>
 void check_against_reference(const AttentionShape& shape) {
   INFO(shape);
-  AttentionInputs x(shape, N::params);
+  AttentionInputs x(shape, N::params, N::length_scale);
   double worst = condition<N>(x);
   CAPTURE(worst);
   REQUIRE(worst <= kWorstCondition);
@@ -51,12 +52,13 @@ void check_against_reference(const AttentionShape& shape) {
 template <class N>
 void check_differences(const AttentionShape& shape) {
   INFO(shape);
-  AttentionInputs x(shape, N::params);
+  AttentionInputs x(shape, N::params, N::length_scale);
   x.dtheta.assign(x.dtheta.size(), 0);
+  x.dlength_scale.assign(x.dlength_scale.size(), 0);
   ExpectedAttention y = by_reference<N>(x);
   auto loss = [&] {
     std::vector<double> out(y.out.size());
-    reference::attention_forward<N>(out.data(), x.qkv.data(), x.theta.data(),
+    reference::attention_forward<N>(out.data(), x.qkv.data(), x.theta.data(), x.length_scale.data(),
                                     x.slopes.empty() ? nullptr : x.slopes.data(), x.B, x.T, x.C, x.NH);
     return inner_product(out, x.dout);
   };
@@ -64,23 +66,26 @@ void check_differences(const AttentionShape& shape) {
   Tolerance tolerance = Tolerance{1e-8, 1e-8} * condition<N>(x);
   CHECK(compare(y.dqkv, central_differences(loss, x.qkv, step), tolerance));
   CHECK(compare(y.dtheta, central_differences(loss, x.theta, step), tolerance));
+  CHECK(compare(y.dlength_scale, central_differences(loss, x.length_scale, step), tolerance));
 }
 
 template <class N>
 void check_twice(const AttentionShape& shape) {
-  AttentionInputs x(shape, N::params);
+  AttentionInputs x(shape, N::params, N::length_scale);
   x.dtheta.assign(x.dtheta.size(), 0);
+  x.dlength_scale.assign(x.dlength_scale.size(), 0);
   auto once = by_kernel<N>(x), twice = by_kernel<N>(x, 2);
   CHECK(same_bits(twice.dqkv, once.dqkv));
   CHECK(same_bits(twice.dtheta, times_two(once.dtheta)));
+  CHECK(same_bits(twice.dlength_scale, times_two(once.dlength_scale)));
 }
 
 template <class N>
 void check_order(const AttentionShape& shape) {
-  AttentionInputs x(shape, N::params);
+  AttentionInputs x(shape, N::params, N::length_scale);
   CHECK(same_for_any_order([&] {
     auto y = by_kernel<N>(x);
-    return joined({y.out, y.dqkv, y.dtheta});
+    return joined({y.out, y.dqkv, y.dtheta, y.dlength_scale});
   }));
 }
 
@@ -100,6 +105,7 @@ TEST_CASE("attention agrees with the reference in every shape", "[core][attentio
         if (T * HS > kLargestHead) continue;
         check_against_reference<Softmax>({1, T, 1, HS, alibi});
         check_against_reference<SSMaxBias>({2, T, 2, HS, alibi});
+        check_against_reference<LearnedScale>({2, T, 2, HS, alibi});
         check_against_reference<PreNorm<SinSoftmax>>({1, T, 3, HS, alibi});
         check_against_reference<SASoftmaxShift>({3, T, 1, HS, alibi});
       }
@@ -112,7 +118,7 @@ TEST_CASE("the backward of the reference attention agrees with central differenc
   });
 }
 
-TEST_CASE("attention backward twice doubles the gradients of the learned scalars only", "[core][attention]") {
+TEST_CASE("attention backward twice doubles the gradients of what is learned only", "[core][attention]") {
   for_every_normalizer([]<class N>(const std::string&) { check_twice<N>({2, 37, 2, 5, true, 0.5}); });
 }
 
@@ -125,6 +131,7 @@ TEST_CASE("attention gives the same bits in any order of work", "[core][attentio
   for (size_t HS : head_sizes()) {  // one head and many blocks of queries: the CPU's backward adds up to 7 parts
     check_order<Softmax>({1, longest, 1, HS});
     check_order<SSMaxBias>({1, std::min(longest, size_t(203)), 2, HS, true});
+    check_order<LearnedScale>({2, std::min(longest, size_t(203)), 2, HS});
     check_order<SASoftmax>({2, std::min(longest, size_t(131)), 1, HS});
     check_order<PreNorm<SinSoftmax>>({1, std::min(longest, size_t(333)), 3, HS});
   }
@@ -135,8 +142,8 @@ TEST_CASE("attention gives every head of a large batch what it gives the head al
   AttentionInputs all({B, T, 1, C}, 0);
   AttentionInputs one({1, T, 1, C}, 0);
   if (backend::kOnHost) {
-    REQUIRE(backend::attention_shared_floats(B, T, 1, C) == 0);
-    REQUIRE(backend::attention_shared_floats(1, T, 1, C) > 0);
+    REQUIRE(backend::attention_shared_floats(B, T, 1, C, false) == 0);
+    REQUIRE(backend::attention_shared_floats(1, T, 1, C, false) > 0);
   }
   const auto y = by_kernel<Softmax>(all);
   for (size_t b : {size_t(0), B - 1}) {
@@ -154,7 +161,7 @@ TEST_CASE("attention gives every head of a large batch what it gives the head al
 TEST_CASE("no query sees a later position", "[core][attention]") {
   for_every_normalizer([]<class N>(const std::string&) {
     const size_t T = 45, changed = 20;  // within a block of queries
-    AttentionInputs x({1, T, 2, 4, false, 0.5}, N::params);
+    AttentionInputs x({1, T, 2, 4, false, 0.5}, N::params, N::length_scale);
     auto before = by_kernel<N>(x);
     for (size_t i = changed * 3 * x.C; i < x.qkv.size(); i++) x.qkv[i] += 7;
     for (size_t i = 0; i < changed * x.C; i++) x.dout[i] = 0;
@@ -172,7 +179,7 @@ TEST_CASE("no query sees a later position", "[core][attention]") {
 
 TEST_CASE("attention shows a NaN to the queries that see it", "[core][attention]") {
   for_every_normalizer([]<class N>(const std::string&) {
-    AttentionInputs x({1, 9, 1, 4}, N::params);
+    AttentionInputs x({1, 9, 1, 4}, N::params, N::length_scale);
     x.qkv[4 * 3 * x.C + x.C] = kNaN;  // in the key of position 4
     auto out = by_kernel<N>(x).out;
     for (size_t t = 4; t < 9; t++) CHECK(std::isnan(out[t * x.C]));

@@ -169,12 +169,13 @@ struct PlainAttention {
 template <class N>
 void check_tiles(const AttentionShape& shape) {
   INFO(shape);
-  const AttentionInputs x(shape, N::params);
+  const AttentionInputs x(shape, N::params, N::length_scale);
   const auto plain = by_kernel<N, PlainAttention>(x), tiled = by_kernel<N>(x);
   const double worst = condition<N>(x);
   CHECK(compare(tiled.out, plain.out, kTiles * worst));
   CHECK(compare(tiled.dqkv, plain.dqkv, kTiles * worst));
   CHECK(compare(tiled.dtheta, plain.dtheta, kTileScalars * worst));
+  CHECK(compare(tiled.dlength_scale, plain.dlength_scale, kTileScalars * worst));
 }
 
 }  // namespace
@@ -189,6 +190,7 @@ TEST_CASE("tiled attention agrees with plain attention for every normalizer", "[
 TEST_CASE("tiled attention agrees with plain attention in every shape", "[core][cuda][attention]") {
   for (size_t T : {1, 15, 16, 17, 64, 65, 100}) {
     check_tiles<SSMaxBias>({2, T, 2, 32, true});
+    check_tiles<LearnedScale>({2, T, 2, 32, false});
     check_tiles<SASoftmax>({1, T, 1, 32, false});
   }
   for (size_t T : {1, 33, 70}) {

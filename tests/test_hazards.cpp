@@ -58,11 +58,11 @@ std::vector<HazardRow> hazard_rows(size_t n) {
   return rows;
 }
 
-// s and b of the SSMax family.
+// s and b of the SSMax family, and p_n.
 template <class N, class V>
 std::vector<V> some_theta() {
-  std::vector<V> theta = {V(0.43f), V(0.2f)};
-  theta.resize(N::params);
+  std::vector<V> theta = {V(0.43f), V(0.2f), V(1.7f)};
+  theta.resize(kThetaWords<N>);
   return theta;
 }
 
@@ -74,7 +74,7 @@ template <class N, class V>
 RowResult result_of(const std::vector<double>& z_double, const std::vector<double>& g_double) {
   const size_t n = z_double.size();
   const std::vector<V> z(z_double.begin(), z_double.end()), g(g_double.begin(), g_double.end());
-  std::vector<V> a(n), dz(n), dtheta(N::params), theta = some_theta<N, V>();
+  std::vector<V> a(n), dz(n), dtheta(kThetaWords<N>), theta = some_theta<N, V>();
   const auto row = reference::normalize<N>(a.data(), z.data(), theta.data(), n);
   reference::normalize_backward<N>(dz.data(), dtheta.data(), g.data(), a.data(), z.data(), row, n);
   return {{a.begin(), a.end()}, {dz.begin(), dz.end()}, {dtheta.begin(), dtheta.end()}};
@@ -138,7 +138,7 @@ TEST_CASE("attention makes none either", "[core][hazards]") {
       rows = some;
     }
     for_every_normalizer([&]<class N>(const std::string&) {
-      AttentionInputs x({rows.size(), T, 1, HS}, N::params);
+      AttentionInputs x({rows.size(), T, 1, HS}, N::params, N::length_scale);
       for (size_t b = 0; b < rows.size(); b++)
         for (size_t t = 0; t < T; t++) {
           double* q = x.qkv.data() + (b * T + t) * 3 * HS;

@@ -377,7 +377,8 @@ TEST_CASE("model: activations and scratch memory grow linearly with T", "[core][
     }
   }
   CHECK(backend::attention_scratch_floats(2048, 64) <= 2 * backend::attention_scratch_floats(1024, 64));
-  CHECK(backend::attention_shared_floats(2, 2048, 3, 64) <= 2 * backend::attention_shared_floats(2, 1024, 3, 64));
+  CHECK(backend::attention_shared_floats(2, 2048, 3, 64, true) <=
+        2 * backend::attention_shared_floats(2, 1024, 3, 64, true));
 }
 
 TEST_CASE("model: activations do not overlap and stay inside their block", "[core][model]") {

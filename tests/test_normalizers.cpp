@@ -54,7 +54,7 @@ inline constexpr bool kSelfAdjusts = kIsOneOf<N, SASoftmax, SASoftmaxProduct, SA
 
 // Weights in [0, 1] that sum to 1, whatever the scores.
 template <class N>
-inline constexpr bool kIsDistribution = kIsOneOf<N, Softmax, SSMax, SSMaxFixed, SSMaxBias, SinSoftmax>;
+inline constexpr bool kIsDistribution = kIsOneOf<N, Softmax, SSMax, SSMaxFixed, SSMaxBias, LearnedScale, SinSoftmax>;
 
 // ---- Independent formulas, in double ----
 
@@ -106,6 +106,7 @@ Scores formula(const std::string& name, const Scores& z, const std::vector<doubl
   if (name == "ssmax") return softmax_of(z, theta[0] * log_n);
   if (name == "ssmax_fixed") return softmax_of(z, log_n);
   if (name == "ssmax_bias") return softmax_of(z, theta[0] * log_n + theta[1]);
+  if (name == "learned_scale") return softmax_of(z, theta[0] * theta[2] + theta[1]);
   if (name == "sa_softmax") return adjusted(z, std::min(min, 0.0), std::max(max, 0.0) - std::min(min, 0.0) + kEps);
   if (name == "sa_softmax_product") return adjusted(z, 0, 1);
   if (name == "sa_softmax_shift") return adjusted(z, min, 1);
@@ -167,11 +168,11 @@ std::vector<NamedRow> all_rows() {
   return rows;
 }
 
-// Learned scalars to test with: s = 0.43, b = 0.2.
+// Learned numbers to test with: s = 0.43, b = 0.2, p_n = 1.7.
 template <class N, class V = double>
 std::vector<V> test_theta() {
-  std::vector<V> theta = {V(0.43f), V(0.2f)};
-  theta.resize(N::params);
+  std::vector<V> theta = {V(0.43f), V(0.2f), V(1.7f)};
+  theta.resize(kThetaWords<N>);
   return theta;
 }
 
@@ -195,7 +196,7 @@ template <class N>
 Gradients gradients_of(const Scores& z, const Scores& g, const std::vector<double>& theta = test_theta<N>()) {
   Scores a(z.size());
   auto row = reference::normalize<N>(a.data(), z.data(), theta.data(), z.size());
-  Gradients result{Scores(z.size()), std::vector<double>(N::params)};
+  Gradients result{Scores(z.size()), std::vector<double>(kThetaWords<N>)};
   reference::normalize_backward<N>(result.dz.data(), result.dtheta.data(), g.data(), a.data(), z.data(), row, z.size());
   return result;
 }
@@ -203,7 +204,7 @@ Gradients gradients_of(const Scores& z, const Scores& g, const std::vector<doubl
 // The same in float, with the functions that the kernels use.
 template <class N>
 InFloat gradients_in_float(const std::vector<float>& z, const std::vector<float>& g) {
-  std::vector<float> a(z.size()), dz(z.size()), theta = test_theta<N, float>(), dtheta(N::params);
+  std::vector<float> a(z.size()), dz(z.size()), theta = test_theta<N, float>(), dtheta(kThetaWords<N>);
   auto row = reference::normalize<N>(a.data(), z.data(), theta.data(), z.size());
   reference::normalize_backward<N>(dz.data(), dtheta.data(), g.data(), a.data(), z.data(), row, z.size());
   return {{a.begin(), a.end()}, {dz.begin(), dz.end()}, {dtheta.begin(), dtheta.end()}};
@@ -391,7 +392,7 @@ void check_merge(const std::string& name, size_t parts, bool interleaved) {
       }
       back = whole;
     });
-    std::vector<double> dtheta(N::params);
+    std::vector<double> dtheta(kThetaWords<N>);
     N::dparam(back, double(n), dtheta.data());
 
     auto expected = gradients_of<N>(z, g);
@@ -481,7 +482,7 @@ void check_pack(size_t n0) {
   std::vector<Pack> theta;
   for (float s : scalars) theta.push_back(Pack(s));
 
-  std::vector<Pack> a(T), dz(T), dtheta(N::params);
+  std::vector<Pack> a(T), dz(T), dtheta(kThetaWords<N>);
   auto row = N::begin(n, theta.data());
   for_each_pass<N::passes>([&](auto pass) {
     for (size_t j = 0; j < T; j++) {
@@ -509,14 +510,14 @@ void check_pack(size_t n0) {
   for (int lane = 0; lane < kPackWidth; lane++) {
     const size_t keys = n0 + lane;
     INFO("lane " << lane << " of " << keys << " keys");
-    std::vector<float> one_a(keys), one_dz(keys), one_dtheta(N::params);
+    std::vector<float> one_a(keys), one_dz(keys), one_dtheta(kThetaWords<N>);
     auto one = reference::normalize<N>(one_a.data(), z[lane].data(), scalars.data(), keys);
     reference::normalize_backward<N>(one_dz.data(), one_dtheta.data(), g[lane].data(), one_a.data(), z[lane].data(),
                                      one, keys);
     size_t unequal = 0;
     for (size_t j = 0; j < keys; j++)
       unequal += !same_number(one_a[j], a[j].v[lane]) + !same_number(one_dz[j], dz[j].v[lane]);
-    for (int p = 0; p < N::params; p++) unequal += !same_number(one_dtheta[p], dtheta[p].v[lane]);
+    for (int p = 0; p < kThetaWords<N>; p++) unequal += !same_number(one_dtheta[p], dtheta[p].v[lane]);
     CHECK(unequal == 0);
   }
 }

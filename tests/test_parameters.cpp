@@ -16,7 +16,7 @@ namespace {
 
 std::map<std::string, std::vector<float>> initial_values(const Config& config, unsigned long long seed = 1) {
   Buffer block(parameter_floats(config));
-  init_parameters(config, block.data(), seed, initial_scale(config.T));
+  init_parameters(config, block.data(), seed, initial_scale(config.T, config.length_scale));
   std::map<std::string, std::vector<float>> values;
   for (const Tensor& tensor : parameter_tensors(config))
     values[tensor.name] = copy_of(block.data() + tensor.offset, tensor.size);
@@ -34,7 +34,8 @@ TEST_CASE("model: normalizer, head and positions change no other tensor's initia
         config.position = position;
         config.tied = tied;
         const auto values = initial_values(config);
-        size_t own = (position == Position::kLearned) + !tied + size_t(config.L * normalizer.params);
+        size_t own =
+            (position == Position::kLearned) + !tied + size_t(config.L * normalizer.params) + normalizer.length_scale;
         CHECK(values.size() == base.size() + own);
         for (const auto& [name, x] : base) {
           INFO(normalizer.name << ", " << position_name(position) << ": " << name);
@@ -61,7 +62,7 @@ TEST_CASE("model: initial values have their mean and standard deviation", "[core
     const bool residual = name.ends_with("c_proj.weight"), gain = name.find("ln_") != name.npos;
     const double count = double(x.size());
     if (name.ends_with("normalizer.scale")) {
-      for (float value : x) CHECK(value == float(initial_scale(config.T)));
+      for (float value : x) CHECK(value == float(initial_scale(config.T, config.length_scale)));
     } else if (name.ends_with(".bias")) {
       for (float value : x) CHECK(value == 0);
     } else if (gain) {
@@ -120,10 +121,10 @@ TEST_CASE("model: noise changes every initial number by its share, up or down as
 TEST_CASE("model: the first scale of SSMax makes the mean temperature 1", "[core][model]") {
   for (int T : {2, 7, 256, 1024}) {
     double sum = 0;
-    for (int n = 1; n <= T; n++) sum += initial_scale(T) * std::log(n);
+    for (int n = 1; n <= T; n++) sum += initial_scale(T, false) * std::log(n);
     CHECK(sum / T == Approx(1).epsilon(1e-12));
   }
-  CHECK(initial_scale(1) == 1);
+  CHECK(initial_scale(1, false) == 1);
 }
 
 TEST_CASE("model: the number of parameters follows the formula", "[core][model]") {
@@ -143,7 +144,8 @@ TEST_CASE("model: the number of parameters follows the formula", "[core][model]"
         config.tied = tied;
         const size_t L = config.L, NH = config.NH, C = config.C, T = config.T, V = config.V;
         const size_t embeddings = V * C * (tied ? 1 : 2) + (position == Position::kLearned ? T * C : 0);
-        CHECK(parameter_count(config) == embeddings + L * (12 * C * C + 13 * C + normalizer.params * NH) + 2 * C);
+        CHECK(parameter_count(config) == embeddings + L * (12 * C * C + 13 * C + normalizer.params * NH) + 2 * C +
+                                             (normalizer.length_scale ? T : 0));
         CHECK(parameter_floats(config) >= parameter_count(config));
       }
 }

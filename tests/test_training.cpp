@@ -235,15 +235,23 @@ TEST_CASE("the attention record agrees with the closed form", "[core][training]"
   const auto qkv = to_float(random_vector("qkv", B * T * 3 * C, 2)), dout = to_float(random_vector("dout", B * T * C));
   const std::vector<float> slopes = {0.5f, 0.25f}, theta = {0.7f, 1.3f};
 
-  auto softmax = observe_attention<named::softmax>(qkv.data(), dout.data(), nullptr, nullptr, B, T, C, NH);
+  auto softmax = observe_attention<named::softmax>(qkv.data(), dout.data(), nullptr, nullptr, nullptr, B, T, C, NH);
   check_same_record(softmax, softmax_record(qkv, dout, {}, B, T, C, NH, [](size_t, double) { return 1.0; }));
   CHECK(softmax[0].rows == 8);      // t = 1 .. 4 of two sequences
   CHECK(softmax[0].entries == 28);  // 2 (2 + 3 + 4 + 5)
   CHECK(softmax[0].row_sum == Approx(8));
 
-  auto ssmax = observe_attention<named::ssmax>(qkv.data(), dout.data(), theta.data(), slopes.data(), B, T, C, NH);
+  auto ssmax =
+      observe_attention<named::ssmax>(qkv.data(), dout.data(), theta.data(), nullptr, slopes.data(), B, T, C, NH);
   check_same_record(ssmax, softmax_record(qkv, dout, slopes, B, T, C, NH,
                                           [&](size_t h, double n) { return double(theta[h]) * std::log(n); }));
+
+  const std::vector<float> s_and_b = {0.7f, 1.3f, 0.2f, -0.1f}, p = {9, 0.5f, 1.5f, 2, 0.8f};
+  auto learned =
+      observe_attention<named::learned_scale>(qkv.data(), dout.data(), s_and_b.data(), p.data(), nullptr, B, T, C, NH);
+  check_same_record(learned, softmax_record(qkv, dout, {}, B, T, C, NH, [&](size_t h, double n) {
+                      return double(s_and_b[h]) * double(p[size_t(n) - 1]) + double(s_and_b[2 + h]);
+                    }));
 }
 
 TEST_CASE("the attention record is the same bits in any order of work", "[core][training]") {
@@ -254,7 +262,7 @@ TEST_CASE("the attention record is the same bits in any order of work", "[core][
     CHECK(same_for_any_order([&, B = B, T = T] {
       std::vector<double> sums;
       for (const AttentionSums& head :
-           observe_attention<named::ssmax_bias>(qkv.data(), dout.data(), theta.data(), nullptr, B, T, C, NH))
+           observe_attention<named::ssmax_bias>(qkv.data(), dout.data(), theta.data(), nullptr, nullptr, B, T, C, NH))
         for (const ordered_json& value : head.to_json(1, 0, 0))
           if (value.is_number_float()) sums.push_back(value.get<double>());
       return bits_of(sums);

@@ -92,21 +92,22 @@ struct AttentionSums {
 
 // Of head h of sequence b; arguments as below.
 template <class N>
-AttentionSums observe_head(const float* qkv, const float* dout, const float* theta, const float* slopes, size_t b,
-                           size_t h, size_t T, size_t C, size_t NH) {
+AttentionSums observe_head(const float* qkv, const float* dout, const float* theta, const float* length_scale,
+                           const float* slopes, size_t b, size_t h, size_t T, size_t C, size_t NH) {
   const size_t HS = C / NH;
-  std::vector<double> head(T * 3 * HS), head_theta(N::params);  // this head alone: (T,3HS)
+  std::vector<double> head(T * 3 * HS), row_theta(kThetaWords<N>);  // this head alone: (T,3HS)
   for (size_t t = 0; t < T; t++)
     for (size_t part = 0; part < 3; part++)
       for (size_t d = 0; d < HS; d++) head[(t * 3 + part) * HS + d] = qkv[(b * T + t) * 3 * C + part * C + h * HS + d];
-  for (int i = 0; i < N::params; i++) head_theta[i] = theta[i * NH + h];
+  for (int i = 0; i < N::params; i++) row_theta[i] = theta[i * NH + h];
 
   AttentionSums sums;
-  std::vector<double> z(T), a(T), g(T), dz(T), unused(N::params);
+  std::vector<double> z(T), a(T), g(T), dz(T), unused(kThetaWords<N>);
   for (size_t t = 1; t < T; t++) {
     const size_t n = t + 1;
     reference::attention_scores(z.data(), head.data(), slopes ? double(slopes[h]) : 0.0, t, 0, HS, HS);
-    auto row = reference::normalize<N>(a.data(), z.data(), head_theta.data(), n);
+    if constexpr (N::length_scale) row_theta[N::params] = length_scale[t];
+    auto row = reference::normalize<N>(a.data(), z.data(), row_theta.data(), n);
     const float* dout_t = dout + (b * T + t) * C + h * HS;
     for (size_t j = 0; j < n; j++) {
       const double* v = head.data() + (j * 3 + 2) * HS;
@@ -119,16 +120,17 @@ AttentionSums observe_head(const float* qkv, const float* dout, const float* the
   return sums;
 }
 
-// One AttentionSums per head, of one layer. qkv (B,T,3C), theta and slopes as the attention kernel had them; dout
+// One AttentionSums per head, of one layer. qkv (B,T,3C), theta, length_scale and slopes as the attention kernel had them; dout
 // (B,T,C) is the gradient of its output.
 template <class N>
 std::vector<AttentionSums> observe_attention(const float* qkv, const float* dout, const float* theta,
-                                             const float* slopes, size_t B, size_t T, size_t C, size_t NH) {
+                                             const float* length_scale, const float* slopes, size_t B, size_t T,
+                                             size_t C, size_t NH) {
   std::vector<AttentionSums> each(B * NH), heads(NH);
   std::atomic<bool> refused = false;  // memory, to any of them: an exception must not leave a parallel region
   cpu::parallel_jobs(B * NH, [&](size_t job) {
     try {
-      each[job] = observe_head<N>(qkv, dout, theta, slopes, job / NH, job % NH, T, C, NH);
+      each[job] = observe_head<N>(qkv, dout, theta, length_scale, slopes, job / NH, job % NH, T, C, NH);
     } catch (const std::bad_alloc&) {
       refused = true;
     }

@@ -35,7 +35,6 @@ constexpr const char* kSums = "SHA256SUMS";
 constexpr const char* kFiles[] = {kConfig, kModel, kOptimizer, kState};  // those that SHA256SUMS lists; weights first
 constexpr const char* kFirstMoment = "exp_avg.";
 constexpr const char* kSecondMoment = "exp_avg_sq.";
-constexpr const char* kNormalizerPart = "attn.normalizer.";
 
 std::string in(const std::string& folder, const std::string& name) { return (fs::path(folder) / name).string(); }
 
@@ -178,10 +177,12 @@ std::vector<Target> targets_of(const Config& config, const std::string& prefix, 
   return targets;
 }
 
-// "attn.normalizer.scale" in the name of a learned scalar, else "".
-std::string scalar_kind(const std::string& name) {
-  size_t at = name.find(kNormalizerPart);
-  return at == std::string::npos ? "" : name.substr(at);
+// What the normalizer learns has names like "h.0.attn.normalizer.scale" and "normalizer.length_scale", behind the
+// optimizer's "exp_avg." perhaps: the part that says what it is, "attn.normalizer.scale"; else "".
+std::string learned_kind(const std::string& name) {
+  for (const char* part : {"attn.normalizer.", "normalizer.length_scale"})
+    if (size_t at = name.find(part); at != std::string::npos) return name.substr(at);
+  return "";
 }
 
 void check_shape(const SafetensorsFile& file, const std::string& name, const std::vector<size_t>& shape) {
@@ -195,7 +196,7 @@ void check_shape(const SafetensorsFile& file, const std::string& name, const std
 // holds nothing else.
 std::vector<std::string> load_tensors(const SafetensorsFile& file, std::map<std::string, std::string> names,
                                       const std::vector<Target>& targets, LoadMode mode) {
-  auto may_differ = [&](const std::string& name) { return mode == LoadMode::kAdapt && !scalar_kind(name).empty(); };
+  auto may_differ = [&](const std::string& name) { return mode == LoadMode::kAdapt && !learned_kind(name).empty(); };
   std::set<std::string> left, dropped;
   std::vector<std::pair<std::string, float*>> reads;
   for (const Target& target : targets) {
@@ -205,7 +206,7 @@ std::vector<std::string> load_tensors(const SafetensorsFile& file, std::map<std:
       reads.push_back({found->second, target.out});
       names.erase(found);
     } else if (may_differ(target.name)) {
-      left.insert(scalar_kind(target.name));
+      left.insert(learned_kind(target.name));
     } else {
       throw Error("'" + file.path() + "' lacks the tensor " + quoted(target.name) + " of shape " +
                   shape_text(target.tensor.shape));
@@ -215,7 +216,7 @@ std::vector<std::string> load_tensors(const SafetensorsFile& file, std::map<std:
     if (!may_differ(name))
       throw Error("'" + file.path() + "' holds the tensor " + quoted(name_in_file) + " of shape " +
                   shape_text(file.shape(name_in_file)) + ", which this model does not have");
-    dropped.insert(scalar_kind(name));
+    dropped.insert(learned_kind(name));
   }
   for (const auto& [name, out] : reads) file.read(name, out);
 

@@ -57,7 +57,7 @@ FoundCheckpoint find_checkpoint(const std::string& path, CheckpointUse use);
 Config load_config(const std::string& folder);
 TrainerState load_trainer_state(const std::string& folder);
 
-// How the learned scalars of a normalizer (attn.normalizer.*) in the file must match those of the model.
+// How what a normalizer learns (attn.normalizer.*, normalizer.*) in the file must match that of the model.
 enum class LoadMode {
   kExact,  // --resume, evaluate, sample
   kAdapt,  // --init-from, --continue-from: those that the file lacks are left as they are in the block, surplus ones
@@ -67,7 +67,7 @@ enum class LoadMode {
 // Overwrites the tensors of the block; it is undefined after an Error. Also reads the prefix `transformer.`, F16 and
 // BF16; ignores the mask buffers attn.bias and attn.masked_bias, and lm_head.weight if the model's head is tied and the
 // tensor equals wte.weight. Any other unknown, missing or misshapen tensor is an Error, by name. Returns one line for
-// each kind of scalar that kAdapt left or dropped.
+// each kind of those that kAdapt left or dropped.
 std::vector<std::string> load_parameters(const std::string& folder, const Config& config, float* block, LoadMode mode);
 
 // The same for AdamW's moments. With kAdapt, moments that the file lacks are left as they are: zero in a new block.

@@ -51,11 +51,17 @@ bool is_switched_off(const Json& value) {
          (!value.is_primitive() && value.empty()) || value == Json("");
 }
 
-int normalizer_params(const std::string& name, const std::string& file) {
-#define ATTNORM_PARAMS(its_name, ...) \
-  if (name == #its_name) return named::its_name::params;
-  EVERY_NORMALIZER(ATTNORM_PARAMS)
-#undef ATTNORM_PARAMS
+// Sets the fields that belong to the normalizer.
+void set_normalizer(Config& config, const std::string& name, const std::string& file) {
+  config.normalizer = name;
+#define ATTNORM_LEARNED(its_name, ...)                   \
+  if (name == #its_name) {                               \
+    config.normalizer_params = named::its_name::params;  \
+    config.length_scale = named::its_name::length_scale; \
+    return;                                              \
+  }
+  EVERY_NORMALIZER(ATTNORM_LEARNED)
+#undef ATTNORM_LEARNED
 #define ATTNORM_NAME(its_name, ...) " " #its_name
   throw Error(file + " has the unknown normalizer " + quoted(name) + "; known are" EVERY_NORMALIZER(ATTNORM_NAME));
 #undef ATTNORM_NAME
@@ -113,8 +119,7 @@ Config config_from_json(const Json& object, const std::string& file) {
   config.V = json.positive_int("vocab_size");
   // What makes a model another than GPT-2 must be said, except in a config.json of GPT-2 itself.
   auto said = [&](const char* key) { return !gpt2 || json.has(key); };
-  config.normalizer = said("normalizer") ? json.text("normalizer") : "softmax";
-  config.normalizer_params = normalizer_params(config.normalizer, file);
+  set_normalizer(config, said("normalizer") ? json.text("normalizer") : "softmax", file);
   const std::string position = said("position") ? json.text("position") : "learned";
   if (said("tie_word_embeddings")) config.tied = json.boolean("tie_word_embeddings");
   if (json.has("rope_theta")) config.rope_theta = json.number("rope_theta");

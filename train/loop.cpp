@@ -269,7 +269,7 @@ int run_training(const TrainOptions& asked) {
   NewFolder text_data(options.text.empty() ? fs::path() : text_folder(options));
   const Dataset data = open_data(start);
   require_predictable(data.val);
-  complete_config(start, data.vocab_size, kSelectedName, N::params);
+  complete_config(start, data.vocab_size, kSelectedName, N::params, N::length_scale);
   if (start.resumed) require_same_data(start, data);
   const uint64_t steps = options.steps;
   if (start.step > steps || (start.step == steps && steps > 0 && !start.resumed))

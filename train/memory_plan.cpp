@@ -31,10 +31,10 @@ Workspace workspace(const Config& config, size_t B, size_t T) {
   using namespace backend;
   const size_t C = config.C, V = config.V, NH = config.NH, HS = config.HS(), BT = B * T;
   return {std::max(attention_scratch_floats(T, HS), matmul_scratch_floats()),
-          std::max({attention_shared_floats(B, T, NH, HS), layernorm_shared_floats(C), embedding_shared_floats(B, T),
-                    check_shared_floats(), matmul_shared_floats(BT, C, 3 * C), matmul_shared_floats(BT, C, C),
-                    matmul_shared_floats(BT, C, 4 * C), matmul_shared_floats(BT, 4 * C, C),
-                    matmul_shared_floats(BT, C, V)})};
+          std::max({attention_shared_floats(B, T, NH, HS, config.length_scale), layernorm_shared_floats(C),
+                    embedding_shared_floats(B, T), check_shared_floats(), matmul_shared_floats(BT, C, 3 * C),
+                    matmul_shared_floats(BT, C, C), matmul_shared_floats(BT, C, 4 * C),
+                    matmul_shared_floats(BT, 4 * C, C), matmul_shared_floats(BT, C, V)})};
 }
 
 template <class S>

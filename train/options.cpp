@@ -64,8 +64,8 @@ void for_each_option(Options& o, const Visit& visit) {
   visit(group, About{"rope-theta", "base of the RoPE wavelengths"}, o.rope_theta, positive<double>());
   visit(group, About{"untied", "the head has weights of its own, not the token embedding's; --untied=false: tied"},
         o.untied, anything<bool>());
-  visit(group, About{"scale-init", "start of the learned scale of ssmax; 0 for 1/mean ln n"}, o.scale_init,
-        non_negative<double>());
+  visit(group, About{"scale-init", "start of s of ssmax, 0 for 1/mean ln n; and of learned_scale, 0 for 1"},
+        o.scale_init, non_negative<double>());
   visit(group, About{"seed", "seed of the initial weights"}, o.seed, non_negative<uint64_t>());
   visit(group,
         About{"init-noise", "relative change of every initial weight, up or down as the seed draws it", Use::kRun,

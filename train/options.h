@@ -29,7 +29,7 @@ struct TrainOptions {
   std::string position = "rope";  // a name that position_from_name() knows
   double rope_theta = 10000;
   bool untied = false;
-  double scale_init = 0;  // s of the normalizers that learn it; 0: 1/mean ln n
+  double scale_init = 0;  // s of the normalizers that learn it; 0: see initial_scale
   uint64_t seed = 1;
   double init_noise = 0;  // relative change of every initial weight, see perturb_parameters()
 

@@ -95,7 +95,8 @@ Start start_run(const TrainOptions& asked, const std::string& normalizer, const 
   return asked.resume ? start_resumed(asked, {normalizer, precision, on_gpu}) : start_new(asked);
 }
 
-void complete_config(Start& start, int vocab_size, const std::string& normalizer, int normalizer_params) {
+void complete_config(Start& start, int vocab_size, const std::string& normalizer, int normalizer_params,
+                     bool length_scale) {
   const TrainOptions& options = start.options;
   Config& config = start.config;
   if (start.checkpoint.empty()) {
@@ -110,10 +111,11 @@ void complete_config(Start& start, int vocab_size, const std::string& normalizer
   }
   config.normalizer = normalizer;
   config.normalizer_params = normalizer_params;
-  if (config.position == Position::kLearned && options.seq_len > config.T)
-    throw Error("--seq-len is " + std::to_string(options.seq_len) + ", but the checkpoint has learned positions for " +
-                std::to_string(config.T) + " tokens; use at most that");
-  if (config.position != Position::kLearned) config.T = options.seq_len;
+  // Scales of lengths that the checkpoint has, and that are kept, are for its own lengths.
+  if (config.length_scale) config.length_scale = length_scale;
+  require_learned_lengths(config, size_t(options.seq_len), "the checkpoint");
+  if (!config.bound_to_length()) config.T = options.seq_len;
+  config.length_scale = length_scale;
   check_config(config);
 }
 

@@ -30,7 +30,8 @@ struct Start {
 Start start_run(const TrainOptions& asked, const std::string& normalizer, const std::string& precision, bool on_gpu);
 
 // Completes the model: without a checkpoint its shape comes from the options, its normalizer always from the program.
-void complete_config(Start& start, int vocab_size, const std::string& normalizer, int normalizer_params);
+void complete_config(Start& start, int vocab_size, const std::string& normalizer, int normalizer_params,
+                     bool length_scale = false);
 
 // The tokens of --data, or of --text, which are written to text_folder(); a run that goes on has the latter already.
 Dataset open_data(const Start& start);

@@ -37,12 +37,10 @@ struct TrainedModel {
     config.normalizer_params = SelectedNormalizer::params;
   }
 
-  // Allocates for B x T tokens at once and reads the tensors; returns the plan. With learned positions T may not exceed
-  // those of the model.
+  // Allocates for B x T tokens at once and reads the tensors; returns the plan. T may not exceed what the
+  // model has learned positions or scales for.
   MemoryPlan load(size_t B, size_t T, const ThreadCount& threads) {
-    if (config.position == Position::kLearned && T > size_t(config.T))
-      throw Error("--seq-len is " + std::to_string(T) + ", but the model has learned positions for " +
-                  std::to_string(config.T) + " tokens; use at most that");
+    require_learned_lengths(config, T, "the model");
     constexpr int kWords = kRowWords<SelectedNormalizer>;
     const DeviceFacts device = backend::describe_device(threads, false);
     require_memory<S>(config, kWords, B, T, false, threads.threads, device.free_bytes);

@@ -66,7 +66,8 @@ class Trainer {
     inputs_.resize(B_ * T_);
     targets_.resize(B_ * T_);
 
-    const double scale = options_.scale_init > 0 ? options_.scale_init : initial_scale(options_.seq_len);
+    const double scale =
+        options_.scale_init > 0 ? options_.scale_init : initial_scale(options_.seq_len, config_.length_scale);
     const LoadMode mode = start.resumed ? LoadMode::kExact : LoadMode::kAdapt;
     std::vector<std::string> lines;
     weights_.fill([&](float* parameters) {
@@ -171,12 +172,13 @@ class Trainer {
  private:
   // One record for every head of layer l.
   std::vector<nlohmann::ordered_json> attention_records(uint64_t step, int l, const S* dattention) {
-    std::vector<float> qkv_room, gradient_room, theta_room, slopes_room;
+    std::vector<float> qkv_room, gradient_room, theta_room, length_room, slopes_room;
     const size_t BT = B_ * T_, C = config_.C, NH = config_.NH;
-    const float* theta = weights_.view().h[l].theta;
+    const float *theta = weights_.view().h[l].theta, *length_scale = weights_.view().length_scale;
     const auto heads = observe_attention<N>(
         backend::to_host(qkv_room, a_.h[l].qkv, BT * 3 * C), backend::to_host(gradient_room, dattention, BT * C),
         theta ? backend::to_host(theta_room, theta, N::params * NH) : nullptr,
+        length_scale ? backend::to_host(length_room, length_scale, T_) : nullptr,
         a_.slopes ? backend::to_host(slopes_room, a_.slopes, NH) : nullptr, B_, T_, C, NH);
     std::vector<nlohmann::ordered_json> records;
     for (size_t h = 0; h < heads.size(); h++) records.push_back(heads[h].to_json(step, l, h));

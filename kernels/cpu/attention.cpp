@@ -151,23 +151,31 @@ size_t row_offset(const Head& head, size_t t0, size_t w) {
   return (head.index * kRowWords<N> + w) * round_up(head.T, kStep) + t0;
 }
 
-// Learned scalars of one head, the same in every lane.
+// Learned numbers that the rows of one head read: scalars, the same in every lane, and the scale of a lane's length.
 template <class N>
 struct Theta {
   Pack lanes[N::params + 1];
-  Theta(const float* theta, size_t h, size_t NH) {
+  const float* length_scale;
+
+  Theta(const float* theta, const float* length_scale, size_t h, size_t NH) : length_scale(length_scale) {
     for (int i = 0; i < N::params; i++) lanes[i] = Pack(theta[i * NH + h]);
+  }
+  // Those of queries t0 .. t0 + W - 1; 0 for a scale beyond T.
+  const Pack* of(size_t t0, size_t T) {
+    if constexpr (N::length_scale)
+      lanes[N::params] = t0 + W <= T ? Pack::load(length_scale + t0) : Pack::load(length_scale + t0, T - t0);
+    return lanes;
   }
 };
 
 Pack keys_seen(size_t t0) { return Pack::iota() + Pack(float(t0 + 1)); }
 
 template <class N>
-void forward_block(float* out, float* rows, const Head& head, const Theta<N>& theta, const Block& block, Scratch& s) {
+void forward_block(float* out, float* rows, const Head& head, Theta<N>& theta, const Block& block, Scratch& s) {
   using Row = typename N::template Row<Pack>;
   Row row[kPacks];
   for (size_t i = 0; i < block.lanes(); i += W)
-    row[i / W] = N::template begin<Pack>(keys_seen(block.i0 + i), theta.lanes);
+    row[i / W] = N::template begin<Pack>(keys_seen(block.i0 + i), theta.of(block.i0 + i, head.T));
   load_queries(s.q_columns, nullptr, head.q + block.i0 * 3 * head.C, 3 * head.C, head.inverse_root, block.queries,
                head.HS);
 
@@ -210,10 +218,10 @@ void forward_block(float* out, float* rows, const Head& head, const Theta<N>& th
 }
 
 // Adds the block's part to dk, dv and dscalars (params); what no earlier block of the part saw of dk and dv is
-// overwritten.
+// overwritten, and so is the block's part of dlengths (T), the head's own gradients of the scales of lengths.
 template <class N>
-void backward_block(float* dq, float* dk, float* dv, double* dscalars, const float* dout, const float* out,
-                    const float* rows, const Head& head, const Block& block, Scratch& s) {
+void backward_block(float* dq, float* dk, float* dv, double* dscalars, float* dlengths, const float* dout,
+                    const float* out, const float* rows, const Head& head, const Block& block, Scratch& s) {
   using Row = typename N::template Row<Pack>;
   using Back = typename N::template Back<Pack>;
   constexpr bool one_pass = N::back_passes == 1;
@@ -288,11 +296,14 @@ void backward_block(float* dq, float* dk, float* dv, double* dscalars, const flo
     });
   });
 
-  if constexpr (N::params > 0)
+  if constexpr (constexpr int words = kThetaWords<N>; words > 0)
     for (size_t i = 0; i < block.lanes(); i += W) {
-      Pack d[N::params];
-      N::dparam(back[i / W], keys_seen(block.i0 + i), d);
+      const size_t t0 = block.i0 + i;
+      Pack d[words];
+      N::dparam(back[i / W], keys_seen(t0), d);
       for (int p = 0; p < N::params; p++) dscalars[p] += d[p].sum();
+      if constexpr (N::length_scale)
+        if (t0 < head.T) d[N::params].store(dlengths + t0, std::min(W, head.T - t0));
     }
   float scale[kQueries];
   std::fill_n(scale, kQueries, head.inverse_root);
@@ -322,27 +333,28 @@ void for_each_block(const Head& head, const Split& split, size_t part, Scratch& 
 }  // namespace
 
 template <class N>
-void attention_forward(float* out, float* rows, const float* qkv, const float* theta, const float* slopes, size_t B,
-                       size_t T, size_t C, size_t NH) {
+void attention_forward(float* out, float* rows, const float* qkv, const float* theta, const float* length_scale,
+                       const float* slopes, size_t B, size_t T, size_t C, size_t NH) {
   const Split split(B, T, NH);
   parallel_jobs(B * NH * split.parts, [&](size_t job) {
     const size_t part = job % split.parts;
     const Head head(job / split.parts, qkv, slopes, T, C, NH);
-    const Theta<N> scalars(theta, head.h, NH);
+    Theta<N> learned(theta, length_scale, head.h, NH);
     Scratch s(T, head.HS);
     for_each_block(head, split, part, s,
-                   [&](const Block& block) { forward_block<N>(out, rows, head, scalars, block, s); });
+                   [&](const Block& block) { forward_block<N>(out, rows, head, learned, block, s); });
   });
 }
 
 template <class N>
-void attention_backward(float* dqkv, float* dtheta, const float* dout, const float* out, const float* rows,
-                        const float* qkv, const float* theta, const float* slopes, size_t B, size_t T, size_t C,
-                        size_t NH) {
+void attention_backward(float* dqkv, float* dtheta, float* dlength_scale, const float* dout, const float* out,
+                        const float* rows, const float* qkv, const float* theta, const float* slopes, size_t B,
+                        size_t T, size_t C, size_t NH) {
   (void)theta;  // what the backward needs of it is in rows
   const Split split(B, T, NH);
   const size_t HS = C / NH;
-  float* partials = shared_scratch(attention_shared_floats(B, T, NH, HS));
+  float* partials = shared_scratch(attention_shared_floats(B, T, NH, HS, N::length_scale));
+  float* dlengths = partials + split.partial_floats(B * NH, padded(HS));  // (B NH,T)
   std::vector<double> dscalars(B * NH * split.parts * N::params);
 
   parallel_jobs(B * NH * split.parts, [&](size_t job) {
@@ -353,7 +365,8 @@ void attention_backward(float* dqkv, float* dtheta, const float* dout, const flo
     float* dk = split.parts == 1 ? s.dk : partials + split.dk_offset(head.index, part, head.HSP);
     float* dv = split.parts == 1 ? s.dv : partials + split.dv_offset(head.index, part, head.HSP);
     for_each_block(head, split, part, s, [&](const Block& block) {
-      backward_block<N>(dq, dk, dv, dscalars.data() + job * N::params, dout, out, rows, head, block, s);
+      backward_block<N>(dq, dk, dv, dscalars.data() + job * N::params,
+                        N::length_scale ? dlengths + head.index * T : nullptr, dout, out, rows, head, block, s);
     });
     if (split.parts > 1) return;
     for (size_t t = 0; t < T; t++) {
@@ -371,11 +384,17 @@ void attention_backward(float* dqkv, float* dtheta, const float* dout, const flo
           sum += dscalars[((b * NH + h) * split.parts + part) * N::params + i];
       dtheta[i * NH + h] += float(sum);
     }
+  if constexpr (N::length_scale)
+    for (size_t t = 0; t < T; t++) {
+      double sum = 0;
+      for (size_t head = 0; head < B * NH; head++) sum += dlengths[head * T + t];
+      dlength_scale[t] += float(sum);
+    }
 }
 
-template void attention_forward<SelectedNormalizer>(float*, float*, const float*, const float*, const float*, size_t,
-                                                    size_t, size_t, size_t);
-template void attention_backward<SelectedNormalizer>(float*, float*, const float*, const float*, const float*,
+template void attention_forward<SelectedNormalizer>(float*, float*, const float*, const float*, const float*,
+                                                    const float*, size_t, size_t, size_t, size_t);
+template void attention_backward<SelectedNormalizer>(float*, float*, float*, const float*, const float*, const float*,
                                                      const float*, const float*, const float*, size_t, size_t, size_t,
                                                      size_t);
 

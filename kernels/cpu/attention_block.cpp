@@ -139,9 +139,9 @@ size_t attention_scratch_floats(size_t T, size_t HS) {
   return keys * (4 * HSP + 2 * kQueries) + 5 * kQueries * HSP + kKeys * kQueries;
 }
 
-size_t attention_shared_floats(size_t B, size_t T, size_t NH, size_t HS) {
+size_t attention_shared_floats(size_t B, size_t T, size_t NH, size_t HS, bool length_scale) {
   const Split split(B, T, NH);
-  return split.parts == 1 ? 0 : B * NH * split.rows_before[split.parts] * 2 * padded(HS);
+  return split.partial_floats(B * NH, padded(HS)) + (length_scale ? B * NH * T : 0);
 }
 
 }  // namespace cpu

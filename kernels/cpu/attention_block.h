@@ -93,6 +93,10 @@ struct Split {
   size_t dv_offset(size_t head, size_t part, size_t HSP) const {
     return dk_offset(head, part, HSP) + (rows_before[part + 1] - rows_before[part]) * HSP;
   }
+  // Floats of the partial results; none where a head is one part.
+  size_t partial_floats(size_t heads, size_t HSP) const {
+    return parts == 1 ? 0 : heads * rows_before[parts] * 2 * HSP;
+  }
 };
 
 // Overwrites dk and dv in dqkv (B,T,3C) with the sums of the partial results.

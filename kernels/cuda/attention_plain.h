@@ -8,11 +8,11 @@
 namespace cuda::plain {
 
 template <class N, class S>
-void attention_forward(S* out, float* rows, const S* qkv, const float* theta, const float* slopes, size_t B, size_t T,
-                       size_t C, size_t NH);
+void attention_forward(S* out, float* rows, const S* qkv, const float* theta, const float* length_scale,
+                       const float* slopes, size_t B, size_t T, size_t C, size_t NH);
 
 template <class N, class S>
-void attention_backward(S* dqkv, float* dtheta, const S* dout, const S* out, const float* rows, const S* qkv,
-                        const float* theta, const float* slopes, size_t B, size_t T, size_t C, size_t NH);
+void attention_backward(S* dqkv, float* dtheta, float* dlength_scale, const S* dout, const S* out, const float* rows,
+                        const S* qkv, const float* theta, const float* slopes, size_t B, size_t T, size_t C, size_t NH);
 
 }  // namespace cuda::plain

@@ -59,8 +59,8 @@ __device__ void for_each_group(int begin, int end, F&& f) {
 }
 
 template <class N, class S>
-__global__ void __launch_bounds__(kWarp)
-    forward_kernel(S* out, float* rows, const S* qkv, const float* theta, const float* slopes, Shape shape) {
+__global__ void __launch_bounds__(kWarp) forward_kernel(S* out, float* rows, const S* qkv, const float* theta,
+                                                        const float* length_scale, const float* slopes, Shape shape) {
   const Head head(shape, slopes, int(blockIdx.x) / shape.T);
   const int t = int(blockIdx.x) % shape.T;
   const S *q = qkv + head.qkv + size_t(t) * head.stride, *k = qkv + head.qkv + head.C, *v = k + head.C;
@@ -70,8 +70,8 @@ __global__ void __launch_bounds__(kWarp)
   sums.clear();
   __syncthreads();
 
-  const Theta<N> scalars(theta, head.h, shape.NH);
-  auto row = N::begin(float(t + 1), scalars.scalars);
+  Theta<N> learned(theta, head.h, shape.NH);
+  auto row = N::begin(float(t + 1), learned.of(length_scale, t, shape.T));
   for_each_pass<N::passes>([&](auto pass) {
     auto part = row;
     for_each_group(0, t + 1, [&](int first, int j, int count, bool active) {

@@ -102,26 +102,33 @@ __device__ State merge_lanes(State mine, Merge merge) {
 template <class N, class S>
 inline constexpr bool kDotIsSummed = sizeof(S)<sizeof(float) && N::params> 0;
 
-// The learned scalars of a head.
+// The learned numbers that the rows of a head read.
 template <class N>
 struct Theta {
-  float scalars[N::params + 1];
+  float numbers[N::params + 1];
   __device__ Theta(const float* theta, int h, int NH) {
 #pragma unroll
-    for (int i = 0; i < N::params; i++) scalars[i] = theta[i * NH + h];
+    for (int i = 0; i < N::params; i++) numbers[i] = theta[i * NH + h];
+  }
+  // Those of query t; rows beyond T take the last one's.
+  __device__ const float* of(const float* length_scale, int t, int T) {
+    if constexpr (N::length_scale) numbers[N::params] = length_scale[t < T ? t : T - 1];
+    return numbers;
   }
 };
 
-// Saves the finished Back of query t, and its part of dtheta.
+// Saves the finished Back of query t, and its parts of dtheta and dlength_scale.
 template <class N>
 __device__ void save_back(const BackScratch& scratch, const Head& head, int heads, int t,
                           typename N::template Back<float> back) {
   save_state(scratch.back, head, t, back);
-  if constexpr (N::params > 0) {
-    float d[N::params];
+  if constexpr (constexpr int words = kThetaWords<N>; words > 0) {
+    float d[words];
     N::dparam(back, float(t + 1), d);
 #pragma unroll
     for (int i = 0; i < N::params; i++) scratch.dtheta[size_t(i * heads + head.index) * head.TP + t] = d[i];
+    if constexpr (N::length_scale)
+      if (t < head.T) scratch.dlengths[size_t(head.index) * head.T + t] = d[N::params];
   }
 }
 

@@ -42,13 +42,14 @@ size_t attention_row_floats(size_t words, size_t B, size_t T, size_t NH) {
   return words * B * NH * padded_positions(T);
 }
 
-size_t attention_shared_floats(size_t B, size_t T, size_t NH, size_t /*HS*/) {
-  return (kBackWords + kParams) * B * NH * padded_positions(T);
+size_t attention_shared_floats(size_t B, size_t T, size_t NH, size_t /*HS*/, bool length_scale) {
+  return (kBackWords + kParams) * B * NH * padded_positions(T) + (length_scale ? B * NH * T : 0);
 }
 
-BackScratch back_scratch(size_t B, size_t T, size_t NH) {
-  float* memory = shared_scratch(attention_shared_floats(B, T, NH, 0));
-  return {memory, memory + kBackWords * B * NH * padded_positions(T)};
+BackScratch back_scratch(size_t B, size_t T, size_t NH, bool length_scale) {
+  const size_t states = B * NH * padded_positions(T);
+  float* memory = shared_scratch(attention_shared_floats(B, T, NH, 0, length_scale));
+  return {memory, memory + kBackWords * states, length_scale ? memory + (kBackWords + kParams) * states : nullptr};
 }
 
 void add_dtheta(float* dtheta, const float* parts, int params, size_t B, size_t T, size_t NH) {

@@ -341,7 +341,8 @@ using ForwardMemory = Memory<S, HS, 1, sizeof(S) == 2, 0>;
 
 template <class N, class S, int HS>
 __global__ void __launch_bounds__(Tiling<S, HS>::kThreads, Tiling<S, HS>::blocks(Kernel::forward))
-    forward_kernel(S* out, float* rows, const S* qkv, const float* theta, const float* slopes, Shape shape) {
+    forward_kernel(S* out, float* rows, const S* qkv, const float* theta, const float* length_scale,
+                   const float* slopes, Shape shape) {
   using Row = typename N::template Row<float>;
   constexpr int kVector = Tiling<S, HS>::kStride, step = Tiling<S, HS>::kStep, threads = Tiling<S, HS>::kThreads;
   constexpr bool held = sizeof(S) == 2;
@@ -361,8 +362,10 @@ __global__ void __launch_bounds__(Tiling<S, HS>::kThreads, Tiling<S, HS>::blocks
   __syncthreads();
 
   const float t[2] = {float(t0 + lane.g), float(t0 + lane.g + 8)};
-  const Theta<N> scalars(theta, head.h, shape.NH);
-  Row row[2] = {N::begin(t[0] + 1.0f, scalars.scalars), N::begin(t[1] + 1.0f, scalars.scalars)};
+  Theta<N> learned(theta, head.h, shape.NH);
+  Row row[2];
+#pragma unroll
+  for (int r = 0; r < 2; r++) row[r] = N::begin(t[r] + 1.0f, learned.of(length_scale, t0 + lane.g + 8 * r, T));
   Sums<HS> sums;
   for_each_pass<N::passes>([&](auto pass) {
     constexpr bool last = pass == N::passes - 1;

@@ -7,10 +7,12 @@
 //     static constexpr int passes;        // sweeps over the row's keys; the last one returns the weights
 //     static constexpr int back_passes;   // sweeps of the gradient; the last one returns dz
 //     static constexpr int params;        // learned scalars per layer and head, 0 unless said
+//     static constexpr bool length_scale; // one learned number more for each n, the same for all layers and heads:
+//                                         // theta[params] is that of this row's n; false unless said
 //     template <class V> struct Row  { V ...; };       // what the forward reduces; nothing but V
 //     template <class V> struct Back { V dot, ...; };  // what the backward reduces; nothing but V
 //
-//     // every sum at its identity
+//     // every sum at its identity; theta has kThetaWords numbers
 //     Row<V> begin(V n, const V* theta)
 //     // takes key j; in the last pass returns its weight, but for `scale`
 //     V add(Row<V>&, V z, V j, auto pass)
@@ -27,7 +29,7 @@
 //     // g = dL/da_j in pass 0, then what the pass before returned; the last returns dz_j
 //     V back_add(const Row<V>&, Back<V>&, V z, V j, V g, auto pass)
 //     void back_merge(Back<V>&, const Back<V>& other, auto pass)
-//     // overwrites dtheta (params) with this row's part of dL/dtheta
+//     // overwrites dtheta (kThetaWords) with this row's part of dL/dtheta
 //     void dparam(const Back<V>&, V n, V* dtheta)
 //   };
 //
@@ -58,8 +60,13 @@ HD void for_each_pass(F&& f) {
 
 struct Normalizer {
   static constexpr int params = 0;
+  static constexpr bool length_scale = false;
   template <class Back>
   static HD void back_merge(Back&, const Back&, auto) {}
   template <class Back, class V>
   static HD void dparam(const Back&, V, V*) {}
 };
+
+// Learned numbers that a row reads: its head's, and its length's.
+template <class N>
+inline constexpr int kThetaWords = N::params + N::length_scale;

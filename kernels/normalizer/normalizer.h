@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "kernels/normalizer/interface.h"
+#include "kernels/normalizer/learned_scale.h"
 #include "kernels/normalizer/periodic.h"
 #include "kernels/normalizer/prenorm.h"
 #include "kernels/normalizer/sa_softmax.h"
@@ -18,6 +19,7 @@
   X(ssmax, SSMax)                                   \
   X(ssmax_fixed, SSMaxFixed)                        \
   X(ssmax_bias, SSMaxBias)                          \
+  X(learned_scale, LearnedScale)                    \
   X(sa_softmax, SASoftmax)                          \
   X(sa_softmax_product, SASoftmaxProduct)           \
   X(sa_softmax_shift, SASoftmaxShift)               \
@@ -65,6 +67,7 @@ concept NormalizerFor = requires(typename N::template Row<float> row, typename N
   { N::passes } -> std::convertible_to<int>;
   { N::back_passes } -> std::convertible_to<int>;
   { N::params } -> std::convertible_to<int>;
+  { N::length_scale } -> std::convertible_to<bool>;
   { N::begin(x, theta) } -> std::same_as<typename N::template Row<float>>;
   { N::add(row, x, x, pass) } -> std::same_as<float>;
   N::merge(row, row, pass);

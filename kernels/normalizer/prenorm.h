@@ -18,6 +18,7 @@
 template <class Inner>
 struct PreNorm : Normalizer {
   static constexpr int passes = Inner::passes + 1, back_passes = Inner::back_passes + 1, params = Inner::params;
+  static constexpr bool length_scale = Inner::length_scale;
 
   template <class V>
   static HD V small(V x) {

@@ -7,7 +7,7 @@
 
 namespace reference {
 
-// Overwrites the weights a (n) of the scores z (n); theta: the N::params learned scalars of the head. Returns the
+// Overwrites the weights a (n) of the scores z (n); theta: the kThetaWords<N> learned numbers of the row. Returns the
 // finished row, from which the backward starts.
 template <class N, class Real>
 typename N::template Row<Real> normalize(Real* a, const Real* z, const Real* theta, size_t n) {
@@ -20,7 +20,7 @@ typename N::template Row<Real> normalize(Real* a, const Real* z, const Real* the
   return row;
 }
 
-// Overwrites dz (n) with dL/dz from g (n) = dL/da, and dtheta (N::params) with this row's part of dL/dtheta. dz may be
+// Overwrites dz (n) with dL/dz from g (n) = dL/da, and dtheta (kThetaWords<N>) with this row's part of dL/dtheta. dz may be
 // g itself.
 template <class N, class Real>
 void normalize_backward(Real* dz, Real* dtheta, const Real* g, const Real* a, const Real* z,

@@ -57,11 +57,11 @@ def standardized(z):
     return (z - z.mean(-1, keepdim=True)) / torch.sqrt(z.var(-1, unbiased=True, keepdim=True) + 1e-5)
 
 
-def weights(name, z, scale, bias):
-    """z (B,NH,n); scale, bias (NH,1): the learned scalars of the forms that have them."""
+def weights(name, z, scale, bias, length_scale):
+    """z (B,NH,n); scale, bias (NH,1), length_scale (T): what the forms that have them learn."""
     n = z.shape[-1]
     if name.startswith("norm_"):
-        return weights(name[len("norm_"):], standardized(z), scale, bias)
+        return weights(name[len("norm_"):], standardized(z), scale, bias, length_scale)
     if name in PHI:
         return ratio(PHI[name](z))
     if name == "softmax":
@@ -74,6 +74,8 @@ def weights(name, z, scale, bias):
         return torch.softmax(math.log(n) * z, -1)
     if name == "ssmax_bias":
         return torch.softmax((scale * math.log(n) + bias) * z, -1)
+    if name == "learned_scale":
+        return torch.softmax((scale * length_scale[n - 1] + bias) * z, -1)
     p = torch.softmax(z, -1)
     low, high = z.min(-1, keepdim=True)[0], z.max(-1, keepdim=True)[0]  # the gradient goes to one key (amin: to all)
     if name == "sa_softmax":
@@ -94,8 +96,11 @@ NORMALIZERS = (
     + ["sinmax", "sinmax_signed", "cosmax", "sin2max", "sin2max_shifted", "sirenmax", "sin_softmax"]
     + ["norm_softmax", "norm_sinmax", "norm_cosmax", "norm_sin2max", "norm_sin2max_shifted", "norm_sirenmax"]
     + ["norm_sin_softmax"]
+    + ["learned_scale"]
 )
-LEARNED = {"ssmax": ["scale"], "ssmax_bias": ["scale", "bias"]}
+LEARNED = {"ssmax": ["scale"], "ssmax_bias": ["scale", "bias"], "learned_scale": ["scale", "bias"]}
+
+LENGTH_SCALE = "normalizer.length_scale"  # one number for every n, the same in all layers and heads
 
 # --- the GPT ----------------------------------------------------------------------------------------------------------
 
@@ -105,6 +110,8 @@ def names_of(normalizer, position, tied):
     names = {"wte.weight": (V, C)}
     if position == "learned":
         names["wpe.weight"] = (T, C)
+    if normalizer == "learned_scale":
+        names[LENGTH_SCALE] = (T,)
     for l in range(L):
         h = f"h.{l}."
         names[h + "ln_1.weight"] = names[h + "ln_1.bias"] = (C,)
@@ -146,6 +153,7 @@ def attention(p, h, x, normalizer, position, rows):
     if position == "rope":
         q, k = rotate(q), rotate(k)
     scale, bias = [p[h + "normalizer." + s][:, None] for s in ("scale", "bias")]
+    length_scale = p[LENGTH_SCALE]
     out = []
     for t in range(T):
         z = (k[:, :, : t + 1] @ q[:, :, t, :, None])[..., 0] / math.sqrt(HS)
@@ -153,7 +161,7 @@ def attention(p, h, x, normalizer, position, rows):
             slopes = torch.tensor([2.0 ** (-8 * (head + 1) / NH) for head in range(NH)], dtype=z.dtype)
             z = z - slopes[:, None] * (t - torch.arange(t + 1, dtype=z.dtype))
         rows.append(z.detach())
-        out.append((weights(normalizer, z, scale, bias)[..., None] * v[:, :, : t + 1]).sum(-2))
+        out.append((weights(normalizer, z, scale, bias, length_scale)[..., None] * v[:, :, : t + 1]).sum(-2))
     return torch.stack(out, 2).transpose(1, 2).reshape(B, T, C) @ p[h + "c_proj.weight"] + p[h + "c_proj.bias"]
 
 
@@ -183,9 +191,11 @@ def draw_parameters(seed, position, tied):
     """Random numbers that float32 holds exactly; weights large enough for attention to matter."""
     random = np.random.RandomState(seed)
     parameters = {}
-    for name, shape in names_of("ssmax_bias", position, tied).items():
+    shapes = names_of("ssmax_bias", position, tied)
+    shapes[LENGTH_SCALE] = (T,)
+    for name, shape in shapes.items():
         x = random.standard_normal(shape)
-        if name.endswith("normalizer.scale") or name.endswith(("ln_1.weight", "ln_2.weight", "ln_f.weight")):
+        if name.endswith(("normalizer.scale", LENGTH_SCALE)) or name.endswith(("ln_1.weight", "ln_2.weight", "ln_f.weight")):
             x = 1 + 0.2 * x
         elif len(shape) == 1:
             x = 0.2 * x
