@@ -97,18 +97,16 @@ struct TemporaryFile {
   TemporaryFile& operator=(const TemporaryFile&) = delete;
 };
 
-std::string extension_of(const std::string& path) { return std::filesystem::path(path).extension().string(); }
-
 }  // namespace
 
 void check_picture_name(const std::string& path) {
-  if (extension_of(path) != ".svg" && extension_of(path) != ".png")
+  if (!path.ends_with(".svg") && !path.ends_with(".png"))
     throw Error("--out is '" + path + "'; it must end in .svg or .png");
 }
 
 std::string terminal_for(const std::string& path) {
   check_picture_name(path);
-  return extension_of(path) == ".svg" ? "svg" : "pngcairo";
+  return path.ends_with(".svg") ? "svg" : "pngcairo";
 }
 
 std::optional<std::string> run_gnuplot(const std::string& script) {
