@@ -161,6 +161,10 @@ TEST_CASE("attention sums of rows done by hand", "[core][training]") {
   record = sums.to_json(7, 1, 2);
   CHECK(record["score_mean"] == 2.0);
   CHECK(record["score_max"] == 5.0);
+  // 0, 1, 1, 3, 5: 41 bins of 1/8, for of 1/16 it would be 81
+  std::vector<int> counts(41);
+  for (int score : {0, 1, 1, 3, 5}) counts[8 * score]++;
+  CHECK(record["score_histogram"] == ordered_json{{"width", 0.125}, {"first", 0}, {"counts", counts}});
   CHECK(record["entropy"].get<double>() == Approx(entropy / 2));
   CHECK(record["weight_max"] == (0.75 + 2) / 2);
   CHECK(record["row_sum_mean"] == 1.25);
@@ -240,6 +244,9 @@ TEST_CASE("the attention record agrees with the closed form", "[core][training]"
   CHECK(softmax[0].rows == 8);      // t = 1 .. 4 of two sequences
   CHECK(softmax[0].entries == 28);  // 2 (2 + 3 + 4 + 5)
   CHECK(softmax[0].row_sum == Approx(8));
+  uint64_t scores = 0;
+  for (const auto& count : softmax[0].scores.to_json()["counts"]) scores += count.get<uint64_t>();
+  CHECK(scores == 28);
 
   auto ssmax =
       observe_attention<named::ssmax>(qkv.data(), dout.data(), theta.data(), nullptr, slopes.data(), B, T, C, NH);
@@ -268,6 +275,51 @@ TEST_CASE("the attention record is the same bits in any order of work", "[core][
       return bits_of(sums);
     }));
   }
+}
+
+TEST_CASE("a histogram of scores has the narrowest bins that hold them, in any order", "[core][training]") {
+  ScoreHistogram near_zero;
+  for (double score : {-0.0005, 0.0, 0.0009, 0.001}) near_zero.add(score);
+  CHECK(near_zero.to_json().dump() == R"({"width":0.0009765625,"first":-1,"counts":[1,2,1]})");
+
+  // 64 bins hold [-32, 31], and 32 takes bins of twice the width: -32 + 2i and its neighbour share one.
+  ScoreHistogram wide;
+  for (int score = -32; score < 32; score++) wide.add(score);
+  CHECK(wide.to_json() == ordered_json{{"width", 1.0}, {"first", -32}, {"counts", std::vector<int>(64, 1)}});
+  wide.add(32);
+  std::vector<int> pairs(33, 2);
+  pairs.back() = 1;
+  CHECK(wide.to_json() == ordered_json{{"width", 2.0}, {"first", -16}, {"counts", pairs}});
+
+  std::vector<double> scores = random_vector("scores", 1000, 3);
+  for (size_t i = 0; i < scores.size(); i++) scores[i] = scores[i] * (i % 3 == 2 ? 100 : 1) + (i % 3 == 1 ? 50 : 0);
+  ScoreHistogram forward, backward, parts[3], merged;
+  for (size_t i = 0; i < scores.size(); i++) {
+    forward.add(scores[i]);
+    parts[i % 3].add(scores[i]);
+  }
+  for (size_t i = scores.size(); i-- > 0;) backward.add(scores[i]);
+  for (int i : {1, 2, 0}) merged.add(parts[i]);
+  CHECK(backward.to_json() == forward.to_json());
+  CHECK(merged.to_json() == forward.to_json());
+
+  // Each count is that of its bin.
+  const ordered_json json = forward.to_json();
+  const double width = json["width"];
+  std::vector<uint64_t> counts(json["counts"].size());
+  for (size_t i = 0; i < scores.size(); i++) {
+    counts.at(size_t(std::floor(scores[i] / width) - json["first"].get<double>()))++;
+  }
+  CHECK(json["counts"] == ordered_json(counts));
+  CHECK((counts.size() <= 64 && counts.size() > 32 && counts.front() > 0 && counts.back() > 0));
+
+  // What no bin can hold is left out; what is enormous has a bin of its size.
+  ScoreHistogram odd;
+  for (double score : {double(NAN), double(INFINITY), -double(INFINITY)}) odd.add(score);
+  CHECK(odd.to_json().dump() == R"({"width":0.0009765625,"first":0,"counts":[]})");
+  odd.add(-1e30);
+  odd.add(0);
+  CHECK(odd.to_json()["counts"].size() > 32);
 }
 
 // --- sampling --------------------------------------------------------------------------------------------------------

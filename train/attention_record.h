@@ -14,11 +14,14 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/normalizer/normalizer.h"
 #include "kernels/reference/attention.h"
+#include "train/score_histogram.h"
 
 // Sums over the rows with at least two visible keys. With weights a and A = sum |a| of a row.
 struct AttentionSums {
   double rows = 0, entries = 0;  // entries: visible keys of all rows
+  // Scores as the normalizer is given them: scaled by 1/sqrt(HS), with position bias; before SSMax's scale.
   double score = 0, score_squared = 0, score_max = -std::numeric_limits<double>::infinity();
+  ScoreHistogram scores;  // of all entries
   double entropy = 0;     // -sum (|a|/A) ln(|a|/A) / ln n; 1 = uniform; a row whose weights are all 0 counts as 0
   double weight_max = 0;  // max |a|
   double weight_first = 0;
@@ -34,6 +37,7 @@ struct AttentionSums {
       score += z[j];
       score_squared += z[j] * z[j];
       score_max = std::max(score_max, z[j]);
+      scores.add(z[j]);
       magnitude += std::abs(a[j]);
       largest = std::max(largest, std::abs(a[j]));
       sum += a[j];
@@ -56,6 +60,7 @@ struct AttentionSums {
 
   void add(const AttentionSums& other) {
     score_max = std::max(score_max, other.score_max);
+    scores.add(other.scores);
     for (auto member :
          {&AttentionSums::rows, &AttentionSums::entries, &AttentionSums::score, &AttentionSums::score_squared,
           &AttentionSums::entropy, &AttentionSums::weight_max, &AttentionSums::weight_first, &AttentionSums::row_sum,
@@ -77,6 +82,7 @@ struct AttentionSums {
             {"score_mean", score / entries},
             {"score_std", deviation(score, score_squared, entries)},
             {"score_max", score_max},
+            {"score_histogram", scores.to_json()},
             {"entropy", entropy / rows},
             {"weight_max", weight_max / rows},
             {"weight_first", weight_first / rows},

@@ -182,7 +182,8 @@ void train_updates(Trainer<N, P>& trainer, const Start& start, const Dataset& da
     const uint64_t step = k + 1;
     const bool last = step == steps;
     const auto begin = Clock::now();
-    auto update = trainer.update(k, due(options.attention_every, step));
+    const bool observe = options.attention_every > 0 && (step == 1 || step % options.attention_every == 0);
+    auto update = trainer.update(k, observe);
     const double dt = seconds_since(begin);
     seconds += dt;
     const double tokens_per_s = double(trainer.tokens_per_update()) / dt;

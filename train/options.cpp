@@ -110,8 +110,10 @@ void for_each_option(Options& o, const Visit& visit) {
               Use::kFlexible, nullptr, true},
         o.checkpoint_sync, anything<bool>());
   visit(group, About{"log-every", "updates between lines of the log", Use::kFlexible}, o.log_every, positive<int>());
-  visit(group, About{"attention-every", "updates between attention records, 0 for none", Use::kFlexible},
-        o.attention_every, non_negative<int>());
+  visit(
+      group,
+      About{"attention-every", "updates between attention records, the first of update 1; 0 for none", Use::kFlexible},
+      o.attention_every, non_negative<int>());
   visit(group, About{"threads", "CPU threads, 0 to choose", Use::kFlexible}, o.threads, between(0, kMostThreads));
   visit(group, About{"resume", "go on with the run in --out; every option comes from the run", Use::kCall}, o.resume,
         anything<bool>());

@@ -55,7 +55,7 @@ struct TrainOptions {
   int keep = 2;                  // newest checkpoints that stay on disk; 0: all
   bool checkpoint_sync = false;  // true: training waits while a checkpoint is written
   int log_every = 10;
-  int attention_every = 100;  // 0: never
+  int attention_every = 100;  // 0: never; else of update 1 too, which sees the initial weights
   int threads = 0;            // 0: set_threads() of train/threads.h chooses
 
   // What this call asks for; not saved with the run
