@@ -294,6 +294,7 @@ Configuration read_configuration(const std::string& folder, const std::string& s
   if (section.has("groups"))
     for (const Json& group : section.at("groups")) result.groups.push_back(read_group(group, where + ", groups"));
   if (scale != "small") apply_scale(result, (fs::path(folder).parent_path() / (scale + ".json")).string());
+  if (result.groups.empty() && !result.tune) return result;  // it trains nothing
   const int T = sequence_length(result);
   for (auto& [name, options] : result.data)
     for (auto& [option, value] : options) value = in_tokens(value, T);

@@ -37,7 +37,8 @@ Analysis analysis_of(const std::string& name) {
   static const std::map<std::string, Analysis> own{{"noise", report_noise},
                                                    {"length", report_length},
                                                    {"switch", report_switch},
-                                                   {"learned-scale", report_learned_scale}};
+                                                   {"learned-scale", report_learned_scale},
+                                                   {"figure1", report_figure1}};
   const auto found = own.find(name);
   return found == own.end() ? Analysis(report_comparison) : found->second;
 }
@@ -50,16 +51,21 @@ std::string report_text(const Experiment& experiment, const Report& report) {
   text += "**" + configuration.question + "** (" + configuration.source + ")\n\n";
   text += upper_first(report.verdict) + ". " + report.result + "\n\n";
   for (const auto& [name, script] : report.figures) text += "![" + configuration.title + "](" + name + ".svg)\n\n";
-  text += report.body + "\n" + kRules + "\n";
-  double minutes = 0;
-  std::set<std::string> gits;
-  for (const ResultRow& row : experiment.records.rows()) minutes += row.minutes, gits.insert(row.git);
-  char line[200];
-  std::snprintf(line, sizeof line, "%zu runs, %.0f minutes of training on one core each; commits",
-                experiment.records.rows().size(), minutes);
-  text += line;
-  for (const std::string& git : gits) text += " " + git;
-  return text + ".\n\n" + "| " + configuration.title + " | " + configuration.source + " | " + report.setting + " | " +
+  text += report.body + "\n";
+  const std::vector<ResultRow>& runs = experiment.records.rows();
+  if (!runs.empty()) {
+    text += std::string(kRules) + "\n";
+    double minutes = 0;
+    std::set<std::string> gits;
+    for (const ResultRow& row : runs) minutes += row.minutes, gits.insert(row.git);
+    char line[200];
+    std::snprintf(line, sizeof line, "%zu runs, %.0f minutes of training on one core each; commits", runs.size(),
+                  minutes);
+    text += line;
+    for (const std::string& git : gits) text += " " + git;
+    text += ".\n\n";
+  }
+  return text + "| " + configuration.title + " | " + configuration.source + " | " + report.setting + " | " +
          report.result + " | " + report.verdict + " |\n";
 }
 

@@ -27,6 +27,7 @@ using Analysis = std::function<Report(const Experiment&)>;
 Analysis analysis_of(const std::string& name);
 
 Report report_noise(const Experiment& experiment);
+Report report_figure1(const Experiment& experiment);
 Report report_comparison(const Experiment& experiment);  // loss-curves, and whoever adds a comparison
 Report report_length(const Experiment& experiment);
 Report report_switch(const Experiment& experiment);

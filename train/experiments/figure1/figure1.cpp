@@ -177,8 +177,9 @@ Report report_figure1(const Experiment&) {
   report.body = "Figure 1: the weight of a score of +3 among n − 1 of −2.\n\n" +
                 markdown_table({"n", "softmax", "SSMax, s = 0.43"}, weights) +
                 "\nFigure 3: the z_max that takes half of the weight, above n − 1 scores spread evenly from 0 to 1. "
-                "For large n it\ncomes to 1 + 1/s with SSMax, and grows by ln 10 = 2.30 with every factor of 10 with "
-                "softmax.\n\n" +
+                "With growing n\nit approaches 1 + 1/s with SSMax, slowly, and rises by ln 10 = 2.30 with every factor "
+                "of 10 with softmax. The\npaper's own values of s and n in Figure 3 are not known here; s = 0.43 is "
+                "that of its Figure 1.\n\n" +
                 markdown_table({"n", "softmax", "SSMax, s = 0.43", "SSMax, s = 1"}, scores);
   report.figures = {{"figure1", figure1_script()}};
   return report;

@@ -16,8 +16,8 @@ struct WeightRow {
 // All scores are -2 but one, +3; n from 10 to 100,000, 8 in each factor of 10. SSMax's s is 0.43.
 std::vector<WeightRow> figure1_rows();
 
-// z = (0, 1/(n-2), 2/(n-2), ..., 1, z_max) with z_max from 0 to 12; the paper shows several s and n, here 0.43 and 1, and
-// 10, 100, 1000 and 10,000.
+// z = (0, 1/(n-2), 2/(n-2), ..., 1, z_max) with z_max from 0 to 12; the paper shows several s and n, whose
+// values are not known here; these are 0.43 and 1, and 10, 100, 1000 and 10,000.
 std::vector<WeightRow> figure3_rows();
 
 // The z_max from which on more than half of the weight goes there, interpolated between rows of figure3_rows(); NaN where
