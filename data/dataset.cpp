@@ -66,6 +66,7 @@ void hash_files(Dataset& data, const std::optional<TokensJson>& json, const Toke
 
 void copy_facts(Dataset& data, const TokensJson& json) {
   data.tokenizer = json.tokenizer;
+  data.task = json.task;
   data.source = printable(shortened(json.source, 200));
   data.bytes = json.bytes;
   data.unexpected_text = json.expected == false;

@@ -17,6 +17,7 @@ struct Dataset {
   int vocab_size = 0;
   bool vocab_from_default = false;            // no tokens.json and no --vocab-size: GPT-2's vocabulary was assumed
   std::string tokenizer;                      // "bytes", or "" where unknown
+  std::string task;                           // "needle", or "" for plain text; see TokensJson
   std::string source;                         // what the tokens were made from, "" where unknown
   std::map<std::string, uint64_t> bytes;      // split name -> bytes of text; no entry where unknown
   std::map<std::string, std::string> sha256;  // file name -> hash of each token file in use

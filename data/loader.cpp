@@ -15,9 +15,7 @@ std::vector<uint64_t> shuffled_windows(uint64_t W, uint64_t data_seed, uint64_t 
   uint64_t upper = data_seed >> 32 | epoch >> 32 << 32;
   for (uint64_t i = W; i-- > 1;) {
     auto words = stream(i, upper);
-    uint64_t x = uint64_t(words[0]) << 32 | words[1];
-    uint64_t j = uint64_t((unsigned __int128)(x) * (i + 1) >> 64);
-    std::swap(order[i], order[j]);
+    std::swap(order[i], order[below(i + 1, words[0], words[1])]);
   }
   return order;
 }

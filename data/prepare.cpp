@@ -1,4 +1,5 @@
-// build/prepare: text into token files. `--corpus NAME` fetches a known text first, `--input FILE...` takes any text.
+// build/prepare: text into token files. `--corpus NAME` fetches a known text first, `--input FILE...` takes any text;
+// `--needle` makes examples of key retrieval from it.
 #include "data/prepare.h"
 
 #include <sys/wait.h>
@@ -14,6 +15,7 @@
 
 #include "data/corpora.h"
 #include "data/error.h"
+#include "data/prepare_needle.h"
 #include "train/command_line.h"
 #include "train/program_options.h"
 
@@ -56,22 +58,48 @@ std::string fetch(const Corpus& corpus) {
   return text;
 }
 
-void print_result(const PrepareResult& result, const PrepareSource& source, const std::string& out_dir) {
-  if (result.already)
-    std::cout << "already prepared: " << out_dir << " holds this text\n";
-  else
-    std::cout << source.name << ": one token per byte, split in blocks of " << result.block_bytes << " bytes"
-              << (result.replaced ? ", replacing what " + out_dir + " held before" : "") << "\n";
-  std::cout << "  SHA-256 of the text  " << result.sha256 << "\n";
+void print_splits(const PrepareResult& result, const std::string& out_dir) {
   auto print_split = [&](const char* file, uint64_t tokens) {
     std::cout << "  " << std::setw(12) << tokens << " tokens  " << out_dir << "/" << file << "\n";
   };
   print_split("train.bin", result.train);
   print_split("val.bin", result.val);
   print_split("test.bin", result.test);
+}
+
+void warn_of_unexpected(const PrepareResult& result, const PrepareSource& source) {
   if (result.unexpected)
     std::cout << "warning: this is another text than the " << source.name << " on which the README's losses were "
               << "measured (SHA-256 " << source.expected_sha256 << "), so they do not apply to runs on it\n";
+}
+
+void print_text(const PrepareResult& result, const PrepareSource& source, const std::string& out_dir) {
+  if (result.already)
+    std::cout << "already prepared: " << out_dir << " holds this text\n";
+  else
+    std::cout << source.name << ": one token per byte, split in blocks of " << result.block_bytes << " bytes"
+              << (result.replaced ? ", replacing what " + out_dir + " held before" : "") << "\n";
+  std::cout << "  SHA-256 of the text  " << result.sha256 << "\n";
+  print_splits(result, out_dir);
+  warn_of_unexpected(result, source);
+  std::cout << "next: build/softmax/train --data " << shell_word(out_dir) << std::endl;
+}
+
+void print_needles(const PrepareResult& result, const PrepareSource& source, const PrepareOptions& options) {
+  const NeedleData& needles = options.needles;
+  const NeedleRows rows = needle_rows(needles, Split::kTrain);
+  if (result.already)
+    std::cout << "already prepared: " << options.out << " holds these examples\n";
+  else
+    std::cout << rows.examples << " examples of " << needles.length << " bytes with filler from " << source.name
+              << (needles.mix.empty() ? ""
+                                      : ", and " + std::to_string(rows.all - rows.examples) + " rows of " + needles.mix)
+              << (result.replaced ? ", replacing what " + options.out + " held before" : "") << "\n";
+  std::cout << "  SHA-256 of what decides them  " << result.sha256 << "\n";
+  print_splits(result, options.out);
+  warn_of_unexpected(result, source);
+  std::cout << "next: build/softmax/train --data " << shell_word(options.out) << " --seq-len " << needles.length
+            << std::endl;
 }
 
 int run(int argc, char** argv) {
@@ -82,15 +110,19 @@ int run(int argc, char** argv) {
     const Corpus& corpus = find_corpus(options.corpus);
     source.name = corpus.name;
     source.expected_sha256 = corpus.sha256;
-    result = already_prepared(options.out, corpus.sha256);
+    result = options.needle ? needle_already_prepared(corpus.sha256, options.needles, options.out)
+                            : already_prepared(options.out, corpus.sha256);
     if (!result) source.files = {fetch(corpus)};
   } else {
     source.name = text_of(options.inputs);
     source.files = options.inputs;
   }
-  if (!result) result = prepare(source, options.out);
-  print_result(*result, source, options.out);
-  std::cout << "next: build/softmax/train --data " << shell_word(options.out) << std::endl;
+  if (!result)
+    result = options.needle ? prepare_needle(source, options.needles, options.out) : prepare(source, options.out);
+  if (options.needle)
+    print_needles(*result, source, options);
+  else
+    print_text(*result, source, options.out);
   return 0;
 }
 

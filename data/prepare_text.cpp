@@ -1,4 +1,4 @@
-// What data/prepare.h declares; data/prepare.cpp is the program around it.
+// What data/prepare.h and data/prepare_parts.h declare; data/prepare.cpp is the program around it.
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
@@ -8,17 +8,14 @@
 
 #include "data/error.h"
 #include "data/prepare.h"
+#include "data/prepare_parts.h"
 #include "data/sha256.h"
-#include "data/token_file.h"
 #include "data/tokenizer.h"
-#include "data/tokens_json.h"
 
 namespace {
 
 namespace fs = std::filesystem;
 
-constexpr const char* kSplitNames[] = {"train", "val", "test"};  // by Split
-constexpr const char* kFileNames[] = {"train.bin", "val.bin", "test.bin"};
 constexpr size_t kReadBytes = 1 << 16;
 
 // Several files as one text, read and hashed piece by piece.
@@ -65,21 +62,8 @@ class TextReader {
   char buffer_[kReadBytes];
 };
 
-struct Text {
-  uint64_t bytes = 0;
-  std::string sha256;
-};
-
-Text measure(const std::vector<std::string>& paths) {
-  Text text;
-  TextReader reader(paths);
-  for (std::string_view piece; !(piece = reader.read(kReadBytes)).empty();) text.bytes += piece.size();
-  text.sha256 = reader.hash();
-  return text;
-}
-
 bool all_files_intact(const std::string& directory, const TokensJson& json) {
-  for (const char* name : kFileNames) {
+  for (const char* name : kSplitFiles) {
     auto recorded = json.sha256.find(name);
     std::string path = directory + "/" + name;
     if (recorded == json.sha256.end() || !fs::exists(path) || sha256_file(path) != recorded->second) return false;
@@ -98,27 +82,10 @@ void check_replaceable(const std::string& out_dir, const std::string& source_nam
     throw Error("--out '" + out_dir + "' holds the tokens of " + quoted(json->source) + ", not of '" + source_name +
                 "'; name another folder or delete this one");
   for (const std::string& name : file_names(out_dir)) {
-    bool written_by_us = own && std::count(std::begin(kFileNames), std::end(kFileNames), name) > 0;
+    bool written_by_us = own && std::count(std::begin(kSplitFiles), std::end(kSplitFiles), name) > 0;
     if ((name.ends_with(".bin") && !written_by_us) || (name == "tokens.json" && !own))
       throw Error("--out '" + out_dir + "' holds '" + name + "', which prepare did not write; name another folder");
   }
-}
-
-using Writers = std::vector<std::unique_ptr<TokenWriter>>;  // of kFileNames
-
-// Sends the blocks of a text to their splits.
-Writers write_tokens(const PrepareSource& source, const std::string& out_dir, const Text& text, uint64_t block_bytes) {
-  Writers writers;
-  for (const char* name : kFileNames)
-    writers.push_back(std::make_unique<TokenWriter>(out_dir + "/" + name, kByteVocabSize));
-  TextReader reader(source.files);
-  uint64_t read = 0;
-  for (std::string_view piece; !(piece = reader.read(block_bytes - read % block_bytes)).empty(); read += piece.size()) {
-    auto tokens = encode(piece);
-    writers[int(split_of_block(read / block_bytes))]->add(tokens.data(), tokens.size());
-  }
-  if (reader.hash() != text.sha256) throw Failure("the input changed while it was being read; nothing was written");
-  return writers;
 }
 
 PrepareResult result_of(TokensJson json, bool already) {
@@ -147,34 +114,65 @@ std::optional<PrepareResult> already_prepared(const std::string& out_dir, const 
   return result_of(*json, true);
 }
 
-PrepareResult prepare(const PrepareSource& source, const std::string& out_dir) {
-  Text text = measure(source.files);
+Text measure_text(const PrepareSource& source) {
+  Text text;
+  TextReader reader(source.files);
+  for (std::string_view piece; !(piece = reader.read(kReadBytes)).empty();) text.bytes += piece.size();
+  text.sha256 = reader.hash();
   if (text.bytes < kLeastTextBytes)
     throw Error("the text '" + source.name + "' has " + std::to_string(text.bytes) + " bytes; it needs at least " +
                 std::to_string(kLeastTextBytes) + " to be split into train, val and test");
-  if (auto result = already_prepared(out_dir, text.sha256)) return *result;
-  check_replaceable(out_dir, source.name);
-  bool replaced = fs::exists(out_dir + "/tokens.json");
+  return text;
+}
+
+void read_by_split(const PrepareSource& source, const Text& text,
+                   const std::function<void(Split, std::string_view)>& read) {
+  const uint64_t block_bytes = block_bytes_for(text.bytes);
+  TextReader reader(source.files);
+  uint64_t begin = 0;
+  for (std::string_view piece; !(piece = reader.read(block_bytes - begin % block_bytes)).empty(); begin += piece.size())
+    read(split_of_block(begin / block_bytes), piece);
+  if (reader.hash() != text.sha256) throw Failure("the input changed while it was being read; nothing was written");
+}
+
+PrepareResult write_prepared(const std::string& out_dir, TokensJson content,
+                             const std::function<void(TokenWriters&)>& write) {
+  if (auto result = already_prepared(out_dir, content.source_sha256)) return *result;
+  check_replaceable(out_dir, content.source);
+  const bool replaced = fs::exists(out_dir + "/tokens.json");
   std::error_code problem;
   fs::create_directories(out_dir, problem);
   if (problem) throw Error("--out '" + out_dir + "' cannot be made: " + problem.message());
 
-  TokensJson json;
-  json.tokenizer = "bytes";
-  json.vocab_size = kByteVocabSize;
-  json.source = source.name;
-  json.source_sha256 = text.sha256;
-  if (!source.expected_sha256.empty()) json.expected = text.sha256 == source.expected_sha256;
-  json.block_bytes = block_bytes_for(text.bytes);
-  Writers writers = write_tokens(source, out_dir, text, json.block_bytes);
+  TokenWriters writers;
+  for (const char* name : kSplitFiles)
+    writers.push_back(std::make_unique<TokenWriter>(out_dir + "/" + name, content.vocab_size));
+  write(writers);
   for (size_t i = 0; i < writers.size(); i++) {
-    json.bytes[kSplitNames[i]] = writers[i]->complete();
-    json.sha256[kFileNames[i]] = sha256_file(writers[i]->temporary());
+    content.bytes[kSplitNames[i]] = writers[i]->complete();
+    content.sha256[kSplitFiles[i]] = sha256_file(writers[i]->temporary());
   }
   // First what says how the files must be: whatever ends this early, no half of them is taken for a whole.
-  write_tokens_json(out_dir, json);
+  write_tokens_json(out_dir, content);
   for (auto& writer : writers) writer->finish();
-  PrepareResult result = result_of(json, false);
+  PrepareResult result = result_of(content, false);
   result.replaced = replaced;
   return result;
+}
+
+PrepareResult prepare(const PrepareSource& source, const std::string& out_dir) {
+  const Text text = measure_text(source);
+  TokensJson content;
+  content.tokenizer = "bytes";
+  content.vocab_size = kByteVocabSize;
+  content.source = source.name;
+  content.source_sha256 = text.sha256;
+  if (!source.expected_sha256.empty()) content.expected = text.sha256 == source.expected_sha256;
+  content.block_bytes = block_bytes_for(text.bytes);
+  return write_prepared(out_dir, content, [&](TokenWriters& writers) {
+    read_by_split(source, text, [&](Split split, std::string_view piece) {
+      const auto tokens = encode(piece);
+      writers[int(split)]->add(tokens.data(), tokens.size());
+    });
+  });
 }

@@ -25,6 +25,7 @@ TokensJson parse_tokens_json(std::string_view text, const std::string& path) {
   TokensJson content;
   content.vocab_size = json.positive_int("vocab_size");
   if (json.has("tokenizer")) content.tokenizer = json.text("tokenizer");
+  if (json.has("task")) content.task = json.text("task");
   if (json.has("bytes")) content.bytes = json.naturals("bytes");
   if (json.has("source")) content.source = json.text("source");
   if (json.has("source_sha256")) content.source_sha256 = json.text("source_sha256");
@@ -40,6 +41,7 @@ std::string tokens_json_text(const TokensJson& content) {
                {"bytes", content.bytes},
                {"source", content.source},
                {"source_sha256", content.source_sha256}};
+  if (!content.task.empty()) json["task"] = content.task;
   if (content.expected) json["expected"] = *content.expected;
   json["split"] = "block i of block_bytes bytes: val if i mod 10 = 9, test if i mod 20 = 4, else train";
   json["block_bytes"] = content.block_bytes;

@@ -11,6 +11,7 @@
 
 struct TokensJson {
   int vocab_size = 0;
+  std::string task;                           // "needle" where the tokens are examples of it; "" for plain text
   std::string tokenizer;                      // "bytes" or a name that attnorm does not know
   std::map<std::string, uint64_t> bytes;      // split name -> bytes of text
   std::string source;                         // a corpus's name, or the input files

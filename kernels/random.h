@@ -41,6 +41,12 @@ inline double uniform(uint32_t high, uint32_t low) {
   return (double(bits) + 0.5) * 0x1p-52;
 }
 
+// Uniform in 0 .. n-1 from 64 random bits, up to a bias below n / 2^64.
+inline uint64_t below(uint64_t n, uint32_t high, uint32_t low) {
+  const uint64_t bits = uint64_t(high) << 32 | low;
+  return uint64_t((unsigned __int128)(bits)*n >> 64);
+}
+
 // Elements 2 pair and 2 pair + 1 of an endless stream of standard normal numbers: Box-Muller on the four words of
 // counter (pair, high).
 inline std::array<double, 2> two_normals(const Philox& stream, uint64_t pair, uint64_t high = 0) {

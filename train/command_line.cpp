@@ -90,6 +90,20 @@ std::string text_of(const std::vector<std::string>& values) {
   return text;
 }
 
+namespace {
+
+template <class T>
+std::string text_of_numbers(const std::vector<T>& values) {
+  std::string text;
+  for (const T& value : values) text += (text.empty() ? "" : ",") + text_of(value);
+  return text;
+}
+
+}  // namespace
+
+std::string text_of(const std::vector<int>& values) { return text_of_numbers(values); }
+std::string text_of(const std::vector<double>& values) { return text_of_numbers(values); }
+
 bool read_value(const std::string& text, std::string& value) {
   value = text;
   return true;
@@ -120,6 +134,25 @@ bool read_integer(const std::string& text, T& value) {
 bool read_value(const std::string& text, int& value) { return read_integer(text, value); }
 bool read_value(const std::string& text, int64_t& value) { return read_integer(text, value); }
 bool read_value(const std::string& text, uint64_t& value) { return read_integer(text, value); }
+
+namespace {
+
+template <class T>
+bool read_numbers(const std::string& text, std::vector<T>& values) {
+  std::vector<T> read;
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    if (!read_value(text.substr(begin, end - begin), read.emplace_back())) return false;
+    begin = end + 1;
+  }
+  values = read;
+  return true;
+}
+
+}  // namespace
+
+bool read_value(const std::string& text, std::vector<int>& values) { return read_numbers(text, values); }
+bool read_value(const std::string& text, std::vector<double>& values) { return read_numbers(text, values); }
 
 Allowed<double> fraction() {
   return {[](const double& value) { return 0 <= value && value < 1; }, "a number from 0 to below 1"};
@@ -193,6 +226,7 @@ namespace {
 // What --help calls a value of T.
 template <class T>
 const char* kind() {
+  if (std::is_same_v<T, std::vector<int>> || std::is_same_v<T, std::vector<double>>) return "LIST";
   return std::is_integral_v<T> ? "INTEGER" : std::is_floating_point_v<T> ? "NUMBER" : "TEXT";
 }
 
@@ -365,6 +399,10 @@ template CommandLine::Option& CommandLine::add_option(const std::string&, const 
                                                       const std::string&, Allowed<std::string>);
 template CommandLine::Option& CommandLine::add_option(const std::string&, const std::string&, std::vector<std::string>&,
                                                       const std::string&, Allowed<std::vector<std::string>>);
+template CommandLine::Option& CommandLine::add_option(const std::string&, const std::string&, std::vector<int>&,
+                                                      const std::string&, Allowed<std::vector<int>>);
+template CommandLine::Option& CommandLine::add_option(const std::string&, const std::string&, std::vector<double>&,
+                                                      const std::string&, Allowed<std::vector<double>>);
 
 void CommandLine::add_config() {
   app_->set_config("--config", "",

@@ -15,10 +15,11 @@
 //     });
 //   }
 //
-// A value can be int, int64_t, uint64_t, double, bool (a flag: --name, or --name=false), std::string, or
-// std::vector<std::string> (one or more words). What it holds when it is added is the default that --help shows.
+// A value can be int, int64_t, uint64_t, double, bool (a flag: --name, or --name=false), std::string,
+// std::vector<std::string> (one or more words), or std::vector<int> or <double> (one word, 1,2,3). What it holds when it is added is the default that --help shows.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -54,7 +55,9 @@ inline std::string text_of(double value) { return shortest_text(value); }
 inline std::string text_of(bool value) { return value ? "true" : "false"; }
 template <class T>
 requires std::is_integral_v<T> std::string text_of(T value) { return std::to_string(value); }
-std::string text_of(const std::vector<std::string>& values);
+std::string text_of(const std::vector<std::string>& values);  // with spaces
+std::string text_of(const std::vector<int>& values);          // with commas
+std::string text_of(const std::vector<double>& values);
 
 // A text as one word of a shell command, quoted where it has to be.
 std::string shell_word(const std::string& text);
@@ -66,6 +69,8 @@ bool read_value(const std::string& text, double& value);  // finite, in decimal 
 bool read_value(const std::string& text, int& value);
 bool read_value(const std::string& text, int64_t& value);
 bool read_value(const std::string& text, uint64_t& value);
+bool read_value(const std::string& text, std::vector<int>& values);  // at least one, with commas between them
+bool read_value(const std::string& text, std::vector<double>& values);
 
 // What an option may be: a test and the words for it, which follow "it must be".
 template <class T>
@@ -80,6 +85,7 @@ requires std::is_integral_v<T> Allowed<T> between(T low, T high) {
   std::string words = "an integer from " + std::to_string(low) + " to " + std::to_string(high);
   return {[low, high](const T& value) { return low <= value && value <= high; }, words};
 }
+inline Allowed<int> at_least(int low) { return between(low, std::numeric_limits<int>::max()); }
 // Every value of T.
 template <class T>
 Allowed<T> anything() {
@@ -103,6 +109,14 @@ Allowed<T> non_negative() {
     return {[](const T& value) { return value >= 0; }, "a number of at least 0"};
   else
     return between<T>(0, std::numeric_limits<T>::max());
+}
+// Of a list, each value.
+template <class T>
+Allowed<std::vector<T>> list_of_each(Allowed<T> each) {
+  auto test = [test = each.test](const std::vector<T>& values) {
+    return std::all_of(values.begin(), values.end(), test);
+  };
+  return {test, "a list such as a,b,c, each of it " + each.words};
 }
 Allowed<double> fraction();
 Allowed<std::string> not_empty();

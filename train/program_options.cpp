@@ -3,9 +3,31 @@
 #include <filesystem>
 
 #include "data/corpora.h"
+#include "data/needle.h"
 #include "train/command_line.h"
 #include "train/gnuplot.h"
 #include "train/threads.h"
+
+namespace {
+
+// Error if any of the options was given.
+void refuse_given(const CommandLine& line, const std::vector<std::string>& names, const std::string& why) {
+  for (const std::string& name : names)
+    if (line.given(name)) throw Error("--" + name + " is given, but " + why + "; leave it out");
+}
+
+constexpr const char* kNeedleGroup = "Key retrieval";
+
+// DIR:SHARE of --mix.
+void read_mix(const std::string& text, NeedleData& needles) {
+  const size_t colon = text.rfind(':');
+  const bool complete = colon != text.npos && colon > 0;
+  if (!complete || !read_value(text.substr(colon + 1), needles.mix_share) || !fraction().test(needles.mix_share))
+    throw bad_value("--mix", text, "FOLDER:SHARE with " + fraction().words + " for the share");
+  needles.mix = text.substr(0, colon);
+}
+
+}  // namespace
 
 EvaluateOptions parse_evaluate_options(int argc, const char* const* argv, const std::string& normalizer) {
   EvaluateOptions options;
@@ -24,8 +46,32 @@ EvaluateOptions parse_evaluate_options(int argc, const char* const* argv, const 
   line.add("csv", options.csv, "the file for what --by-position prints; it is replaced", not_empty())
       .default_text("standard output");
   line.add("threads", options.threads, "CPU threads, 0 to choose", between(0, kMostThreads));
+  line.add("needle", options.needle,
+           "how often the model finds a value by its key (prepare --needle), in examples with filler from --split, "
+           "which is then test by default; --csv takes the table")
+      .group(kNeedleGroup);
+  line.add("lengths", options.lengths, "tokens of an example", list_of_each(at_least(kLeastNeedleLength)))
+      .group(kNeedleGroup);
+  line.add("depths", options.depths, "how far behind the start the needle is",
+           list_of_each<double>({[](double depth) { return 0 <= depth && depth <= 1; }, "a number from 0 to 1"}))
+      .group(kNeedleGroup);
+  line.add("trials", options.trials, "examples for each length and depth", positive<int>()).group(kNeedleGroup);
+  line.add("seed", options.seed, "another seed, other examples; they are the same for every model",
+           non_negative<uint64_t>())
+      .group(kNeedleGroup);
+  line.add("heads-csv", options.heads_csv, "a file for the score of every head; it is replaced", not_empty())
+      .default_text("none")
+      .group(kNeedleGroup);
   line.parse(argc, argv);
-  options.by_position |= line.given("csv");
+  if (options.needle) {
+    refuse_given(line, {"seq-len", "tokens", "by-position"}, "--needle makes its examples as --lengths says");
+    if (!line.given("split")) options.split = "test";
+    if (options.csv == options.heads_csv && !options.csv.empty())
+      throw bad_value("--heads-csv", options.heads_csv, "another file than --csv");
+  } else {
+    refuse_given(line, {"lengths", "depths", "trials", "seed", "heads-csv"}, "it is for --needle alone");
+    options.by_position |= line.given("csv");
+  }
   options.split_given = line.given("split");
   return options;
 }
@@ -72,7 +118,23 @@ PrepareOptions parse_prepare_options(int argc, const char* const* argv) {
   line.add("corpus", options.corpus, "a known text: " + list_of(corpora), one_of(corpora));
   line.add("input", options.inputs, "files of text, read one after the other as one text");
   line.add("out", options.out, "folder to write to, made if it does not exist", not_empty()).required();
+  NeedleData& needles = options.needles;
+  std::string mix;
+  line.add("needle", options.needle,
+           "instead of the text, examples of key retrieval with filler from it: <key>=<value>; somewhere, <key>= and "
+           "the "
+           "value at the end")
+      .group(kNeedleGroup);
+  line.add("length", needles.length, "bytes of an example, for train --seq-len", at_least(kLeastNeedleLength))
+      .group(kNeedleGroup);
+  line.add("examples", needles.examples, "how many to train on", positive<int>()).group(kNeedleGroup);
+  line.add("seed", needles.seed, "another seed, other examples", non_negative<uint64_t>()).group(kNeedleGroup);
+  line.add("mix", mix, "FOLDER:SHARE, that share of all rows are plain text from a folder of tokens")
+      .default_text("none")
+      .group(kNeedleGroup);
   line.parse(argc, argv);
+  if (!options.needle) refuse_given(line, {"length", "examples", "seed", "mix"}, "it is for --needle alone");
+  if (line.given("mix")) read_mix(mix, needles);
   if (line.given("corpus") == line.given("input"))
     throw Error("prepare takes either --corpus (" + list_of(corpora) + ") or --input FILE...");
   return options;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "data/prepare_needle.h"
 #include "train/sampling.h"
 
 struct EvaluateOptions {
@@ -16,7 +17,14 @@ struct EvaluateOptions {
   int batch_size = 8, threads = 0;
   double rope_theta_scale = 1;
   bool by_position = false;
-  std::string csv;  // where the losses by position go; "": to standard output
+  std::string csv;  // the table by position, or of --needle; "": to standard output alone
+
+  bool needle = false;
+  std::vector<int> lengths = {256, 512, 1024, 2048, 4096};
+  std::vector<double> depths = {0, 0.25, 0.5, 0.75, 1};
+  int trials = 100;
+  uint64_t seed = 1;
+  std::string heads_csv;
 };
 EvaluateOptions parse_evaluate_options(int argc, const char* const* argv, const std::string& normalizer);
 
@@ -41,5 +49,7 @@ struct PrepareOptions {
   std::string corpus;               // a name of data/corpora.h, or empty
   std::vector<std::string> inputs;  // else these files
   std::string out;
+  bool needle = false;  // examples of key retrieval with filler from the text, instead of the text
+  NeedleData needles;
 };
 PrepareOptions parse_prepare_options(int argc, const char* const* argv);
