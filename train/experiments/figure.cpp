@@ -94,6 +94,7 @@ size_t entries(const Panel& panel) {
 }  // namespace
 
 std::string figure_script(std::vector<Panel> panels) {
+  for (Panel& panel : panels) std::erase_if(panel.series, [](const Series& series) { return series.x.empty(); });
   std::erase_if(panels, [](const Panel& panel) { return panel.series.empty(); });
   if (panels.empty()) return "";
   size_t longest = 0;
@@ -129,7 +130,7 @@ std::string figure_script(std::vector<Panel> panels) {
       for (const Series& series : panel.series)
         for (double x : series.x) range.add(x);
       script << "set xtics auto\nset xrange "
-             << (range.low <= range.high ? gnuplot_range(range.low, range.high) : "[*:*]") << "\n";
+             << (range.low < range.high ? gnuplot_range(range.low, range.high) : "[*:*]") << "\n";
     } else {
       script << "set xtics (";
       for (size_t i = 0; i < panel.x_names.size(); i++)

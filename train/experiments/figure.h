@@ -27,7 +27,7 @@ struct Panel {
   std::vector<std::string> x_names;  // of x = 0, 1, ..., instead of numbers
 };
 
-// For gnuplot, as SVG. Panels without a series are left out; "" where none is left.
+// For gnuplot, as SVG. Series without points and panels without series are left out; "" where none is left.
 std::string figure_script(std::vector<Panel> panels);
 
 // Values without intervals.

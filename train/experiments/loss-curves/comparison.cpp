@@ -5,6 +5,7 @@
 #include <cmath>
 #include <optional>
 
+#include "train/command_line.h"
 #include "train/comparison.h"
 #include "train/console.h"
 #include "train/experiments/figure.h"
@@ -17,39 +18,31 @@ struct Compared {
   Estimate difference;  // from the baseline, by test loss; no values where a run diverged
 };
 
-// The baseline's tuned rate; where none was tuned, the one at which the group has it.
-std::optional<double> shared_rate(const Experiment& experiment, const std::vector<Sample>& samples) {
-  const std::string& baseline = experiment.configuration.baseline;
-  if (const auto found = experiment.plan.rates.find(baseline); found != experiment.plan.rates.end())
-    return found->second;
-  for (const Sample& sample : samples)
-    if (sample.normalizer == baseline) return sample.lr;
-  return std::nullopt;
+// What a rate of a group, "shared", "tuned" or a number, is for a normalizer; nothing while it is open.
+std::optional<double> rate_for(const Experiment& experiment, const std::string& rate, const std::string& normalizer) {
+  double number = 0;
+  if (read_value(rate, number)) return number;
+  const auto found = experiment.plan.rates.find(rate == "shared" ? experiment.configuration.baseline : normalizer);
+  return found == experiment.plan.rates.end() ? std::nullopt : std::optional(found->second);
 }
 
-// Every normalizer of a group at its rate, the baseline first.
-std::vector<Compared> compare_samples(const Experiment& experiment, const std::vector<Sample>& samples, bool tuned) {
-  const std::map<std::string, double>& rates = experiment.plan.rates;
-  const std::string& baseline = experiment.configuration.baseline;
+// Every normalizer of a group at a rate, the baseline first, in variants of its own.
+std::vector<Compared> compare_samples(const Experiment& experiment, const GroupSpec& group,
+                                      const std::vector<Sample>& samples, const std::string& rate) {
+  std::vector<std::string> names = group.normalizers;
+  const auto baseline = std::find(names.begin(), names.end(), experiment.configuration.baseline);
+  if (baseline != names.end()) std::rotate(names.begin(), baseline, baseline + 1);
   std::vector<Compared> result;
-  const std::optional<double> shared = shared_rate(experiment, samples);
-  if (!shared) return result;
-  const Sample* base = find_sample(samples, baseline, *shared);
-  auto add = [&](const std::string& normalizer) {
-    const auto own = rates.find(normalizer);
-    if (tuned && own == rates.end()) return;
-    const Sample* sample = find_sample(samples, normalizer, tuned ? own->second : *shared);
-    if (!sample) return;
-    const Estimate difference = base && sample != base ? estimate(paired_losses(*sample, *base)) : Estimate();
-    result.push_back({sample, difference});
-  };
-  if (base) add(baseline);
-  std::vector<std::string> seen{baseline};
-  for (const Sample& sample : samples)
-    if (std::find(seen.begin(), seen.end(), sample.normalizer) == seen.end()) {
-      seen.push_back(sample.normalizer);
-      add(sample.normalizer);
+  for (const auto& [variant, ignored] : group.variants) {
+    const Sample* base = nullptr;
+    for (const std::string& name : names) {
+      const std::optional<double> lr = rate_for(experiment, rate, name);
+      const Sample* sample = lr ? find_sample(samples, name, *lr, variant) : nullptr;
+      if (!sample) continue;
+      if (name == experiment.configuration.baseline) base = sample;
+      result.push_back({sample, base && sample != base ? estimate(paired_losses(*sample, *base)) : Estimate()});
     }
+  }
   return result;
 }
 
@@ -73,22 +66,22 @@ double tokens_per_update(const Sample& sample) {
 std::string p_text(double p) { return std::isnan(p) ? "-" : p < 0.001 ? "< 0.001" : fixed_text(p, 3); }
 
 std::string table_of(const Experiment& experiment, const std::vector<Compared>& compared) {
-  const Sample* base = nullptr;
   std::vector<double> p_values;  // of all but the primary comparison
   for (const Compared& each : compared) {
     const bool primary = each.sample->normalizer == experiment.configuration.primary;
-    if (each.sample->normalizer == experiment.configuration.baseline) base = each.sample;
     p_values.push_back(primary ? kMissing : p_value(each.difference));
   }
-  std::vector<double> corrected = holm(p_values);
-  const CurveOfMeans base_curve = base ? mean_curve(experiment, *base, "val_loss") : CurveOfMeans();
+  const std::vector<double> corrected = holm(p_values);
+  CurveOfMeans base_curve;
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < compared.size(); i++) {
     const Sample& sample = *compared[i].sample;
     const Estimate& difference = compared[i].difference;
     const bool primary = sample.normalizer == experiment.configuration.primary;
     const double p = primary ? p_value(difference) : corrected[i];
+    const bool is_base = sample.normalizer == experiment.configuration.baseline;
     const CurveOfMeans curve = mean_curve(experiment, sample, "val_loss");
+    if (is_base) base_curve = curve;
     const double reached = base_curve.y.empty() || sample.diverged > 0
                                ? kMissing
                                : tokens_to_reach(curve, base_curve.y.back().mean, tokens_per_update(sample));
@@ -101,7 +94,7 @@ std::string table_of(const Experiment& experiment, const std::vector<Compared>& 
         {"`" + sample.normalizer + "`" + (primary ? " (primary)" : ""), number_text(sample.lr),
          std::to_string(sample.rows.size()),
          sample.diverged > 0 ? std::to_string(sample.diverged) + " diverged" : with_interval(estimate(sample.losses())),
-         &sample == base ? "-" : signed_with_interval(difference), p_text(p), verdict,
+         is_base ? "-" : signed_with_interval(difference), p_text(p), verdict,
          std::isnan(reached) ? "-" : fixed_text(reached / 1e6, 2)});
   }
   return markdown_table({"normalizer", "rate", "seeds", "test loss [nats]",
@@ -120,7 +113,7 @@ size_t style_of(const Experiment& experiment, const std::string& normalizer) {
 }
 
 std::string figure_of(const Experiment& experiment, const std::vector<Compared>& compared) {
-  const Sample* base = compared.empty() ? nullptr : compared.front().sample;
+  const Sample* base = nullptr;
   Panel losses, differences;
   losses.x_label = "", losses.y_label = "validation loss (nats per token)";
   differences.x_label = "update";
@@ -129,9 +122,10 @@ std::string figure_of(const Experiment& experiment, const std::vector<Compared>&
   losses.legend_title = "mean and 95 % interval over seeds";
   differences.legend_title = "paired by seed";
   for (const Compared& each : compared) {
+    if (each.sample->normalizer == experiment.configuration.baseline) base = each.sample;
     if (each.sample->diverged > 0) continue;
     Series series;
-    series.label = each.sample->normalizer;
+    series.label = each.sample->normalizer + (each.sample->variant.empty() ? "" : ", " + each.sample->variant);
     series.style = style_of(experiment, each.sample->normalizer);
     const CurveOfMeans curve = mean_curve(experiment, *each.sample, "val_loss");
     series.x = curve.x, series.y = curve.y;
@@ -167,6 +161,12 @@ std::string scales_table(const Experiment& experiment, const Sample& sample) {
          markdown_table({"", "layer", "head 0", "head 1", "head 2", "head 3"}, rows) + "\n";
 }
 
+std::string rate_words(const Experiment& experiment, const std::string& rate) {
+  if (rate == "shared") return "Every normalizer at the rate that is best for " + experiment.configuration.baseline;
+  if (rate == "tuned") return "Each at the rate that is best for itself";
+  return "At the rate " + rate;
+}
+
 std::string setting_of(const Compared& compared) {
   const std::vector<const ResultRow*>& rows = compared.sample->rows;
   return "`" + rows.front()->data + "`, " + std::to_string(rows.size()) + " seeds, " +
@@ -187,13 +187,13 @@ Report report_comparison(const Experiment& experiment) {
   report.result = "Its runs are not all recorded yet.";
   for (const GroupSpec& group : configuration.groups) {
     const std::vector<Sample> samples = samples_of(experiment, group.name);
-    const std::vector<Compared> shared = compare_samples(experiment, samples, false),
-                                tuned = compare_samples(experiment, samples, true);
-    report.body += "## " + group.name + "\n\nEvery normalizer at the rate that is best for " + configuration.baseline +
-                   ":\n\n" + table_of(experiment, shared) + "\n";
-    if (std::count(group.rates.begin(), group.rates.end(), "tuned") > 0)
-      report.body += "Each at the rate that is best for itself:\n\n" + table_of(experiment, tuned) + "\n";
-    const std::vector<Compared>& judged = tuned.size() >= shared.size() ? tuned : shared;
+    report.body += "## " + group.name + "\n\n";
+    std::vector<Compared> judged;  // at the last rate named: each at its own where there are such runs
+    for (const std::string& rate : group.rates) {
+      const std::vector<Compared> compared = compare_samples(experiment, group, samples, rate);
+      report.body += rate_words(experiment, rate) + ":\n\n" + table_of(experiment, compared) + "\n";
+      if (compared.size() >= judged.size()) judged = compared;
+    }
     for (const Compared& each : judged) report.body += scales_table(experiment, *each.sample);
     report.figures.push_back({group.name, figure_of(experiment, judged)});
 
