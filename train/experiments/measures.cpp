@@ -4,12 +4,18 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "data/error.h"
 #include "train/checkpoint.h"
 #include "train/experiments/process.h"
+#include "train/metrics.h"
+#include "train/metrics_line.h"
 #include "train/safetensors.h"
+#include "train/score_histogram.h"
+#include "train/statistics.h"
 
 namespace fs = std::filesystem;
 
@@ -100,11 +106,54 @@ std::vector<Measurement> length_scale(const MeasureSpec& measure, const Measured
   return result;
 }
 
+// What the attention records of a run say, layer by layer as means over heads.
+std::vector<Measurement> attention(const MeasureSpec& measure, const MeasuredRun& run) {
+  const std::string path = metrics_path(run.folder);
+  std::ifstream file(path);
+  using Place = std::pair<double, double>;  // update, layer
+  std::map<std::string, std::map<Place, std::vector<double>>> values;
+  std::map<double, ScoreHistogram> scores;  // by update
+  bool complete = true;
+  for (std::string line; next_metrics_line(file, path, &line, &complete);) {
+    if (line.find("\"attention\"") == std::string::npos) continue;
+    const auto record = nlohmann::json::parse(line);
+    if (record["event"] != "attention") continue;
+    const double step = record["step"];
+    for (const char* field : {"jacobian", "saturated", "entropy", "row_sum_mean", "dweight_norm", "dscore_norm"})
+      if (record[field].is_number()) values[field][{step, record["layer"]}].push_back(record[field]);
+    const auto& histogram = record["score_histogram"];
+    for (size_t i = 0; i < histogram["counts"].size(); i++) {
+      const double bin = histogram["first"].get<double>() + double(i), width = histogram["width"];
+      scores[step].add((bin + 0.5) * width, histogram["counts"][i]);
+    }
+  }
+  std::vector<Measurement> result;
+  for (const auto& [field, places] : values)
+    for (const auto& [place, heads] : places)
+      result.push_back({run.plan.name, field == "jacobian" ? measure.name : measure.name + "." + field, place.first,
+                        place.second, estimate(heads).mean});
+  if (scores.empty()) return result;
+  auto middle = scores.begin();
+  std::advance(middle, scores.size() / 2);
+  for (const auto& [step, histogram] : {*scores.begin(), *middle, *scores.rbegin()}) {
+    const nlohmann::ordered_json bins = histogram.to_json();
+    const double width = bins["width"];
+    double all = 0;
+    for (const auto& count : bins["counts"]) all += count.get<double>();
+    for (size_t i = 0; i < bins["counts"].size(); i++)
+      result.push_back({run.plan.name, measure.name + ".scores",
+                        (bins["first"].get<double>() + double(i) + 0.5) * width, step,
+                        bins["counts"][i].get<double>() / all / width});
+  }
+  return result;
+}
+
 }  // namespace
 
 std::vector<Measurement> measured(const MeasureSpec& measure, const MeasuredRun& run) {
   if (measure.kind == "by-position") return by_position(measure, run);
   if (measure.kind == "scales") return scales(measure, run);
+  if (measure.kind == "attention") return attention(measure, run);
   if (measure.kind == "length-scale") return length_scale(measure, run);
   throw Error(measure.name + " has the kind " + measure.kind + ", which no program measures yet");
 }

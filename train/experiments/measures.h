@@ -20,6 +20,10 @@ struct MeasuredRun {
 // All rows of a measure; the quantity of at least one of them is the measure's name.
 //   by-position  NAME: loss in nats at the positions around x, the context then being x tokens; means over 64 equal pieces
 //   scales       NAME: the normalizer's learned scalar number y (0 s, 1 b), x = layer * heads + head, at the end
+//   attention    NAME: the jacobian of train's attention records at update x in layer y, mean over heads; NAME.saturated,
+//                NAME.entropy, NAME.row_sum_mean, NAME.dweight_norm, NAME.dscore_norm the same of other fields;
+//                NAME.scores: the density of the scores of all layers and heads at the score x at update y: the first
+//                record, the middle one, the last
 //   length-scale NAME: the learned scale of context size x (learned_scale), at the end
 // Failure where the program that measures fails.
 std::vector<Measurement> measured(const MeasureSpec& measure, const MeasuredRun& run);

@@ -37,6 +37,7 @@ Analysis analysis_of(const std::string& name) {
   static const std::map<std::string, Analysis> own{{"noise", report_noise},
                                                    {"length", report_length},
                                                    {"switch", report_switch},
+                                                   {"gradients", report_gradients},
                                                    {"learned-scale", report_learned_scale},
                                                    {"figure1", report_figure1}};
   const auto found = own.find(name);

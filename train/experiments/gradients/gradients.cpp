@@ -1,0 +1,169 @@
+// gradients: how much of the gradient of its weights a normalizer passes on to its scores, jacobian = rms dL/dz over rms
+// dL/da, during training; and how the scores are spread.
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "train/comparison.h"
+#include "train/experiments/figure.h"
+#include "train/experiments/report.h"
+
+namespace {
+
+constexpr const char* kJacobian = "attention";
+// Drawn; the table has all of them.
+const std::vector<std::string> kDrawn{"softmax",      "ssmax",           "sa_softmax",   "sin_softmax",
+                                      "norm_softmax", "sin2max_shifted", "norm_sirenmax"};
+
+size_t style_of(const std::string& normalizer) {
+  return size_t(std::find(kDrawn.begin(), kDrawn.end(), normalizer) - kDrawn.begin());
+}
+
+// Mean over layers by update, of one run.
+std::map<double, double> by_update(const Experiment& experiment, const std::string& run, const std::string& quantity) {
+  std::map<double, std::vector<double>> layers;
+  for (const Measurement& m : experiment.records.measured(run, quantity))
+    if (std::isfinite(m.value)) layers[m.x].push_back(m.value);
+  std::map<double, double> result;
+  for (const auto& [update, values] : layers) result[update] = estimate(values).mean;
+  return result;
+}
+
+enum class When { kFirst, kLast };
+
+std::vector<double> values_of(const Experiment& experiment, const Sample& sample, const std::string& quantity,
+                              When when) {
+  std::vector<double> values;
+  for (const ResultRow* row : sample.rows) {
+    const std::map<double, double> curve = by_update(experiment, row->run, quantity);
+    if (!curve.empty()) values.push_back(when == When::kFirst ? curve.begin()->second : curve.rbegin()->second);
+  }
+  return values;
+}
+
+Panel curves_panel(const Experiment& experiment, const std::vector<Sample>& samples, const std::string& quantity,
+                   const std::string& label, bool logarithmic) {
+  Panel panel;
+  panel.x_label = "update";
+  panel.y_label = label;
+  panel.log_y = logarithmic;
+  panel.legend_title = "mean over layers, heads and seeds";
+  for (const std::string& name : kDrawn)
+    for (const Sample& sample : samples) {
+      if (sample.normalizer != name) continue;
+      std::map<double, std::vector<double>> points;
+      for (const ResultRow* row : sample.rows)
+        for (const auto& [update, value] : by_update(experiment, row->run, quantity)) points[update].push_back(value);
+      Series series;
+      series.label = name;
+      series.style = style_of(name);
+      series.band = false;
+      for (const auto& [update, values] : points) {
+        series.x.push_back(update);
+        series.y.push_back(estimate(values));
+      }
+      panel.series.push_back(series);
+    }
+  return panel;
+}
+
+// The scores of the first seed at the start, in the middle and at the end of training.
+Panel scores_panel(const Experiment& experiment, const Sample& sample) {
+  Panel panel;
+  panel.x_label = "score z of " + sample.normalizer;
+  panel.y_label = "density of scores";
+  panel.log_y = true;
+  std::map<double, Series> by_update;
+  for (const Measurement& m : experiment.records.measured(sample.rows.front()->run, "attention.scores")) {
+    if (!(m.value > 0)) continue;
+    Series& series = by_update[m.y];
+    series.x.push_back(m.x);
+    series.y.push_back(plain({m.value})[0]);
+  }
+  for (auto& [update, series] : by_update) {
+    series.label = "update " + fixed_text(update, 0);
+    series.style = panel.series.size();
+    panel.series.push_back(series);
+  }
+  return panel;
+}
+
+}  // namespace
+
+Report report_gradients(const Experiment& experiment) {
+  Report report;
+  report.verdict = "unfinished";
+  report.result = "Its runs are not all recorded yet.";
+  const std::vector<Sample> samples = samples_of(experiment, "all");
+  const Sample *base = nullptr, *primary = nullptr;
+  for (const Sample& sample : samples) {
+    if (sample.normalizer == experiment.configuration.baseline) base = &sample;
+    if (sample.normalizer == experiment.configuration.primary) primary = &sample;
+  }
+  if (!base || !primary) return report;
+
+  auto difference = [&](const Sample& sample) {
+    std::vector<double> differences;
+    for (const ResultRow* row : sample.rows)
+      for (const ResultRow* other : base->rows) {
+        if (row->seed != other->seed) continue;
+        const std::map<double, double> ours = by_update(experiment, row->run, kJacobian),
+                                       theirs = by_update(experiment, other->run, kJacobian);
+        if (!ours.empty() && !theirs.empty())
+          differences.push_back(std::log(ours.rbegin()->second / theirs.rbegin()->second));
+      }
+    return estimate(differences);
+  };
+  auto ratio_text = [](const Estimate& log_ratio) {
+    if (log_ratio.count == 0) return std::string("-");
+    return fixed_text(std::exp(log_ratio.mean), 2) +
+           (log_ratio.has_interval() ? " (" + fixed_text(std::exp(log_ratio.mean - log_ratio.half_width), 2) + " to " +
+                                           fixed_text(std::exp(log_ratio.mean + log_ratio.half_width), 2) + ")"
+                                     : "");
+  };
+  std::vector<double> p_values;
+  for (const Sample& sample : samples)
+    p_values.push_back(&sample == base || &sample == primary ? kMissing : p_value(difference(sample)));
+  const std::vector<double> corrected = holm(p_values);
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 0; i < samples.size(); i++) {
+    const Sample& sample = samples[i];
+    auto cell = [&](const std::string& quantity, When when, int decimals) {
+      return with_interval(estimate(values_of(experiment, sample, quantity, when)), decimals);
+    };
+    const double p = &sample == primary ? p_value(difference(sample)) : corrected[i];
+    rows.push_back({"`" + sample.normalizer + "`" + (&sample == primary ? " (primary)" : ""),
+                    std::to_string(sample.rows.size()) +
+                        (sample.diverged > 0 ? ", " + std::to_string(sample.diverged) + " diverged" : ""),
+                    cell(kJacobian, When::kFirst, 4), cell(kJacobian, When::kLast, 4),
+                    &sample == base ? "-" : ratio_text(difference(sample)), std::isnan(p) ? "-" : fixed_text(p, 3),
+                    cell("attention.saturated", When::kLast, 3), cell("attention.entropy", When::kLast, 3),
+                    cell("attention.row_sum_mean", When::kLast, 3)});
+  }
+  report.body =
+      "jacobian: rms dL/dz over rms dL/da, mean over layers and heads; its ratio to softmax's at the end is the\n"
+      "geometric mean over seeds. Saturated: share of rows with a weight above 0.99 of the row's; entropy: 1 for\n"
+      "uniform weights.\n\n" +
+      markdown_table({"normalizer", "seeds", "jacobian at update 1", "at the end", "over softmax's (95 %)", "*p*",
+                      "saturated at the end", "entropy", "row sum"},
+                     rows);
+  report.figures.push_back(
+      {"gradients",
+       figure_script({curves_panel(experiment, samples, kJacobian, "jacobian, rms dL/dz over rms dL/da", true),
+                      curves_panel(experiment, samples, "attention.saturated", "share of saturated rows", false)})});
+  std::vector<Panel> panels;
+  for (const char* name : {"softmax", "ssmax", "sa_softmax", "sin2max_shifted", "norm_sirenmax"})
+    for (const Sample& sample : samples)
+      if (sample.normalizer == name) panels.push_back(scores_panel(experiment, sample));
+  report.figures.push_back({"scores", figure_script(panels)});
+
+  const Estimate log_ratio = difference(*primary);
+  report.setting = "`kjv`, " + std::to_string(base->rows.size()) + " seeds, " +
+                   std::to_string(base->rows.front()->steps) + " updates";
+  report.result = "at the end sa_softmax passes on " + ratio_text(log_ratio) + " times softmax's share of gradient; " +
+                  fixed_text(100 * estimate(values_of(experiment, *base, "attention.saturated", When::kLast)).mean, 1) +
+                  " % of softmax's rows are saturated";
+  report.verdict = !is_resolved(log_ratio) ? kNotResolved : log_ratio.mean > 0 ? kReproduced : kNotReproduced;
+  return report;
+}
