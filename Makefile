@@ -72,7 +72,7 @@ TESTS := $(filter-out $(BENCHMARK) $(CUDA_BENCHMARK) tests/test_cuda_%,$(wildcar
 CUDA_KERNELS := $(filter-out kernels/cuda/attention.cu,$(wildcard kernels/cuda/*.cu))
 ON_BACKEND := model/activations.cpp train/memory_plan.cpp
 CUDA_TESTS := $(patsubst %,tests/%.cpp,main test_adamw test_attention test_cross_entropy test_embedding test_evaluation \
-  test_gelu test_golden test_hazards test_layernorm test_matmul test_model test_observed test_rope) $(wildcard tests/test_cuda_*.cpp)
+  test_gelu test_golden test_hazards test_layernorm test_matmul test_model test_needle_evaluation test_observed test_rope) $(wildcard tests/test_cuda_*.cpp)
 EMULATOR := $(filter-out tests/cuda_emulator/test_% %/api_check.cpp,$(wildcard tests/cuda_emulator/*.cpp))
 EMULATOR_TESTS := $(wildcard tests/cuda_emulator/test_*.cpp)
 EMULATOR_TEST_KERNELS := $(wildcard tests/cuda_emulator/*.cu)

@@ -116,7 +116,7 @@ Allowed<std::vector<T>> list_of_each(Allowed<T> each) {
   auto test = [test = each.test](const std::vector<T>& values) {
     return std::all_of(values.begin(), values.end(), test);
   };
-  return {test, "a list such as a,b,c, each of it " + each.words};
+  return {test, "one or more, with commas between them, each " + each.words};
 }
 Allowed<double> fraction();
 Allowed<std::string> not_empty();

@@ -2,6 +2,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "data/needle.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/temp_dir.h"
 #include "train/command_line.h"
@@ -59,6 +60,9 @@ void parse(const std::vector<std::string>& words) {
   } else if (program == "evaluate") {
     const EvaluateOptions options = parse_evaluate_options(argc, argv.data(), "ssmax");
     require(options.batch_size > 0 && options.seq_len >= 0 && options.rope_theta_scale > 0, "sizes are in range");
+    require(!options.lengths.empty() && !options.depths.empty() && options.trials > 0, "there are needles to look for");
+    for (int length : options.lengths) require(length >= kLeastNeedleLength, "a needle has room");
+    for (double depth : options.depths) require(0 <= depth && depth <= 1, "a needle lies in its example");
   } else if (program == "sample") {
     const SampleOptions options = parse_sample_options(argc, argv.data(), "ssmax");
     require(options.tokens > 0 && options.sampling.temperature >= 0 && !options.prompt.empty(), "sizes are in range");
@@ -70,6 +74,9 @@ void parse(const std::vector<std::string>& words) {
     const PrepareOptions options = parse_prepare_options(argc, argv.data());
     require(!options.out.empty() && options.corpus.empty() != options.inputs.empty(), "there is something to prepare");
     check_list(options.inputs, words);
+    const NeedleData& needles = options.needles;
+    require(needles.length >= kLeastNeedleLength && needles.examples > 0, "examples have room for a needle");
+    require(0 <= needles.mix_share && needles.mix_share < 1, "not all rows are plain");
   }
 }
 
