@@ -310,6 +310,105 @@ evaluate softmax --checkpoint rope --data data --seq-len 100 --by-position --rop
 check "... with another RoPE base" ended 0 "in windows of 100"
 check "... which changes the loss" sh -c '! cmp "$0" "$1"' "$temp/out" "$temp/first"
 
+# --- key retrieval ----------------------------------------------------------------------------------------------------
+
+needles() { run "$build/prepare" --needle --length 32 --examples 100 --mix data:0.5 --input text.txt "$@"; }
+needles --out needles
+check "prepare --needle writes examples and plain rows" ended 0 "100 examples of 32 bytes" "100 rows of data" \
+  "6401 tokens" "1281 tokens" "--data needles --seq-len 32"
+examples_in() {  # those of 32 bytes that end with a key and a value which stand in them before
+  tail -c +1025 needles/train.bin | tr -d '\000' | tr '\n' '|' | fold -w 32 |
+    grep -c '\([a-z][a-z][a-z][a-z]=[0-9][0-9][0-9][0-9]\);.*\1$'
+}
+check "... each of that length" [ "$(examples_in)" -eq 100 ]
+needles --out needles
+check "... once" ended 0 "already prepared: needles holds these examples" "6401 tokens"
+needles --out needles2
+check "... and the same again elsewhere" cmp needles/train.bin needles2/train.bin
+run "$softmax/train" --preset tiny --data needles --out needle-run --steps 2 --warmup-steps 1
+check "train reads them" ended 0 "6,401 training tokens"
+
+find_needles() {
+  program=$build/$1/evaluate
+  shift
+  run "$program" --needle --data data --lengths 32,100 --depths 0,0.5,1 --trials 9 "$@"
+}
+find_needles softmax --checkpoint rope --csv found.csv --heads-csv heads.csv
+check "evaluate --needle says what was found" ended 0 "data/test.bin" "9 of each length and depth" "found.csv" "heads.csv" \
+  "32,0.5,0.000000,"
+tables() {
+  cat found.csv heads.csv
+  [ "$(head -n 1 found.csv)" = length,depth,exact,first_digit,top_needle_score ] &&
+    [ "$(head -n 1 heads.csv)" = length,depth,layer,head,score ] &&
+    [ "$(cut -d , -f 1,2 found.csv | tail -n +2 | tr '\n' ' ')" = "32,0 32,0.5 32,1 100,0 100,0.5 100,1 " ] &&
+    [ "$(wc -l < heads.csv)" -eq 25 ] &&
+    awk -F, 'FNR > 1 && FNR == NR { found++; top[$1 "," $2] = $5; wrong += NF != 5 || $3 != 0 || $4 > 0.5 || $5 <= 0 || $5 >= 1 }
+             FNR > 1 && FNR < NR { wrong += NF != 5 || $5 <= 0 || $5 > top[$1 "," $2] }
+             END { print wrong + 0 " lines are wrong"; exit wrong || found != 6 }' found.csv heads.csv
+}
+check "... in two tables" tables
+cp found.csv "$temp/found" && cp heads.csv "$temp/heads"
+same_tables() { cmp found.csv "$temp/found" && cmp heads.csv "$temp/heads"; }
+for options in "--batch-size 1" "--batch-size 4 --threads 3" "--threads 16"; do
+  find_needles softmax --checkpoint rope --csv found.csv --heads-csv heads.csv $options
+  check "... which are the same with $options" same_tables
+done
+find_needles softmax --checkpoint rope
+check "... on standard output alone" sh -c 'sed "1,/^\$/d" "$0" | cmp - "$1"' "$temp/out" "$temp/found"
+find_needles softmax --checkpoint rope --seed 2 --csv found.csv
+check "... and others with another seed" sh -c '! cmp found.csv "$0"' "$temp/found"
+find_needles softmax --checkpoint rope --rope-theta-scale 50 --csv found.csv
+check "... or another RoPE base" sh -c '! cmp found.csv "$0"' "$temp/found"
+refused "evaluate --needle: options given twice" "--lengths is given twice" "$ssmax/evaluate" --needle --checkpoint ssmax \
+  --data data --lengths 32 --lengths 32
+run "$ssmax/evaluate" --needle --checkpoint ssmax --data data --lengths 32 --trials 3
+check "evaluate --needle takes learned scalars, and learned positions up to their length" ended 0 "32,0.25,0.000000"
+
+mkdir llm-bytes && cp data/*.bin llm-bytes && echo '{"vocab_size": 256}' > llm-bytes/tokens.json
+
+unprepared() { refused "prepare --needle: $1" "$2" "$build/prepare" --input text.txt --out x $3; }
+unprepared "short examples" "--length is '31'|from 32" "--needle --length 31"
+unprepared "no examples" "--examples is '0'" "--needle --examples 0"
+unprepared "too many" "--examples 2000000000|--length 256" "--needle --examples 2000000000"
+unprepared "too little filler" "the split train of text.txt has|at least 9981" "--needle --length 10000"
+unprepared "nothing but plain rows" "--mix is 'data:1'|below 1" "--needle --mix data:1"
+unprepared "a negative share" "--mix is 'data:-0.1'" "--needle --mix data:-0.1"
+unprepared "no share" "--mix is 'data'|FOLDER:SHARE" "--needle --mix data"
+unprepared "no folder" "--mix is ':0.5'" "--needle --mix :0.5"
+unprepared "a folder that is not there" "'nowhere'" "--needle --mix nowhere:0.5"
+unprepared "a folder without tokens" "'base' has no token file" "--needle --mix base:0.5"
+for option in "--length 64" "--examples 5" "--seed 2" "--mix data:0.5"; do
+  unprepared "$option without --needle" "${option% *} is given|--needle" "$option"
+done
+refused "prepare --needle over other examples" "'needles' holds the tokens of|name another folder" \
+  "$build/prepare" --needle --length 32 --examples 101 --mix data:0.5 --input text.txt --out needles
+refused "prepare over examples" "'needles' holds the tokens of" "$build/prepare" --input text.txt --out needles
+refused "prepare --needle over a text" "'data' holds the tokens of" "$build/prepare" --needle --input text.txt --out data
+
+unfound() { refused "evaluate --needle: $1" "$2" "$softmax/evaluate" --needle --checkpoint rope $3; }
+unfound "short examples" "--lengths is '32,31'|from 32" "--data data --lengths 32,31"
+for list in 32,,64 32, ,32 "[32]" 32x 1e3; do
+  unfound "the list $list" "--lengths is '$list'|with commas between" "--data data --lengths $list"
+done
+unfound "a depth beyond the end" "--depths is '0,1.5'|from 0 to 1" "--data data --depths 0,1.5"
+unfound "no trials" "--trials is '0'" "--data data --trials 0"
+unfound "too little filler" "test.bin' has|at least 9981" "--data data --lengths 10000"
+unfound "filler with needles" "--data 'needles' holds examples" "--data needles"
+unfound "tokens of unknown kind" "--data 'llm-bytes' does not hold bytes" "--data llm-bytes"
+unfound "one file for two tables" "--heads-csv is 't.csv'|another file" "--data data --csv t.csv --heads-csv t.csv"
+unfound "a table where no file can be" "'nowhere/t.csv'" "--data data --lengths 32 --heads-csv nowhere/t.csv"
+for option in "--seq-len 32" "--tokens 50" "--by-position"; do
+  unfound "$option" "${option% *} is given|--lengths" "--data data $option"
+done
+for option in "--lengths 32" "--depths 0" "--trials 5" "--seed 2" "--heads-csv t.csv"; do
+  refused "evaluate: $option without --needle" "${option% *} is given|--needle" \
+    "$softmax/evaluate" --checkpoint rope --data data $option
+done
+refused "evaluate --needle: longer examples than learned positions" "--lengths has 33|learned positions or scales for 32" \
+  "$softmax/evaluate" --needle --checkpoint base --data data --lengths 32,33
+refused "evaluate --needle: more memory than any machine has" "--batch-size 100000000 |fits" \
+  "$softmax/evaluate" --needle --checkpoint rope --data data --lengths 32 --batch-size 100000000 --trials 100000000
+
 # --- bad input --------------------------------------------------------------------------------------------------------
 # `x` is the run that must not come to be.
 

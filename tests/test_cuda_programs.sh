@@ -75,6 +75,13 @@ loss_of > "$temp/loss.cpu"
 run "$build/$gpu/evaluate" --checkpoint cpu --data data
 loss_of > "$temp/loss.gpu"
 check "evaluate finds the loss of a CPU's checkpoint" near $close "$temp/loss.cpu" "$temp/loss.gpu"
+needle_scores() {  # needle_scores PROGRAM TABLE
+  run "$build/$1/evaluate" --needle --checkpoint cpu --data data --lengths 32 --depths 0,1 --trials 3 --heads-csv "$2.csv"
+  sed '1d; s/.*,//' "$2.csv" > "$temp/scores.$2"
+}
+needle_scores softmax cpu-heads
+needle_scores "$gpu" gpu-heads
+check "evaluate --needle finds the CPU's scores" near 1e-4 "$temp/scores.cpu-heads" "$temp/scores.gpu-heads"
 run "$build/softmax/sample" --checkpoint cpu --prompt "the king " --tokens 20 --temperature 0
 cp "$temp/out" "$temp/text.cpu"
 run "$build/$gpu/sample" --checkpoint cpu --prompt "the king " --tokens 20 --temperature 0

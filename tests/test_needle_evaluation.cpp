@@ -42,6 +42,7 @@ struct Model {
   template <class Write>
   Model(Position position, size_t batch, Write write) : config(shape(position)), B(batch) {
     config.normalizer_params = N::params;
+    config.length_scale = N::length_scale;
     weights = Weights<S>(config);
     weights.fill([&](float* parameters) { write(parameters); });
     memory = backend::Memory(activation_floats<S>(config, kRowWords<N>, B, kLength, false));
@@ -86,12 +87,16 @@ std::vector<double> scores_of_reference(Model<N>& model, size_t trials) {
     const auto tokens = encode(example.text);
     forward<N, P>(model.config, model.weights.view(), model.a, tokens.data(), nullptr, 1, kLength);
     for (size_t l = 0; l < L; l++) {
-      std::vector<float> room, theta_room, slopes_room;
+      std::vector<float> room, theta_room, length_room, slopes_room;
       const float* stored = backend::to_host(room, model.a.h[l].qkv, kLength * 3 * C);
-      std::vector<double> qkv(stored, stored + kLength * 3 * C), theta, slopes, out(kLength * C);
+      std::vector<double> qkv(stored, stored + kLength * 3 * C), theta, length_scale, slopes, out(kLength * C);
       if (N::params > 0) {
         const float* x = backend::to_host(theta_room, model.weights.view().h[l].theta, N::params * NH);
         theta.assign(x, x + N::params * NH);
+      }
+      if (N::length_scale) {
+        const float* x = backend::to_host(length_room, model.weights.view().length_scale, kLength);
+        length_scale.assign(x, x + kLength);
       }
       if (model.a.slopes) {
         const float* x = backend::to_host(slopes_room, model.a.slopes, NH);
@@ -99,7 +104,7 @@ std::vector<double> scores_of_reference(Model<N>& model, size_t trials) {
       }
       for (size_t j = 0; j < kLength; j++)
         for (size_t c = 0; c < C; c++) qkv[(j * 3 + 2) * C + c] = j == example.needle_value() + c % HS;
-      reference::attention_forward<N, double>(out.data(), qkv.data(), theta.data(),
+      reference::attention_forward<N, double>(out.data(), qkv.data(), theta.data(), length_scale.data(),
                                               slopes.empty() ? nullptr : slopes.data(), 1, kLength, C, NH);
       for (size_t h = 0; h < NH; h++) {
         double score = 0;
@@ -182,6 +187,7 @@ TEST_CASE("the needle score is the attention that the reference pays to the valu
     check_scores<named::ssmax>(position);
     check_scores<named::sinmax_signed>(position);
     check_scores<named::sa_softmax>(position);
+    check_scores<named::learned_scale>(position);
   }
 }
 
@@ -189,7 +195,7 @@ TEST_CASE("scores that are no numbers are not hidden", "[core][needle]") {
   const NeedleExample example = example_of("1234");
   std::vector<float> qkv(kLength * 3 * 8, 1);
   qkv[(example.query_end() * 3) * 8 + 5] = kNaN;  // the query of the second head
-  const auto scores = needle_scores<named::softmax>(qkv.data(), nullptr, nullptr, example, 8, 2);
+  const auto scores = needle_scores<named::softmax>({qkv.data(), nullptr, nullptr, nullptr}, example, 8, 2);
   CHECK(scores[0] == Approx(4 / 36.0));
   CHECK(std::isnan(scores[1]));
 

@@ -454,6 +454,36 @@ TEST_CASE("other programs take lists, words without a name and required options"
   CHECK(error_of([&] { read({"--prompt", "--", "a"}); }) == "--prompt needs a value: text");
 }
 
+TEST_CASE("lists of numbers are one word, read strictly", "[core][options]") {
+  std::vector<int> lengths = {1, 2};
+  std::vector<double> depths = {0.25, 1};
+  CHECK(text_of(lengths) == "1,2");
+  CHECK(text_of(depths) == "0.25,1");
+  auto read = [&](const std::string& name, const std::string& text) {
+    const std::string word = "--" + name + "=" + text;
+    const char* words[] = {"evaluate", word.c_str()};
+    CommandLine line("evaluate", "lists");
+    line.add("lengths", lengths, "integers", list_of_each(at_least(32)));
+    line.add("depths", depths, "numbers", list_of_each(fraction()));
+    line.parse(2, words);
+  };
+  read("lengths", "256,32,2147483647");
+  CHECK(lengths == std::vector<int>{256, 32, 2147483647});
+  read("lengths", "64");
+  CHECK(lengths == std::vector<int>{64});
+  read("depths", "0,.5,1e-3");
+  CHECK(depths == std::vector<double>{0, 0.5, 1e-3});
+  for (const char* text :
+       {"64,", ",64", "64,,64", ",", "64 ,64", "64;64", "31", "64,31", "2147483648", "6.5", "[64]", "x"})
+    CHECK(error_of([&] { read("lengths", text); }) ==
+          "--lengths is '" + std::string(text) +
+              "'; it must be one or more, with commas between them, each an integer from 32 to 2147483647");
+  for (const char* text : {"0,1", "-1", "nan", "0.5,", "0,0x1"})
+    CHECK(error_of([&] { read("depths", text); }) ==
+          "--depths is '" + std::string(text) +
+              "'; it must be one or more, with commas between them, each a number from 0 to below 1");
+}
+
 TEST_CASE("the nearest name is the one with the fewest edits", "[core][options]") {
   std::vector<std::string> names = {"softmax", "ssmax", "sinmax", "sin2max"};
   CHECK(nearest("sofmtax", names) == "softmax");

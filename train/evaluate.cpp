@@ -131,8 +131,8 @@ int evaluate_needles(const EvaluateOptions& options) {
   TrainedModel& model = subject.model;
   const Filler filler = open_filler(subject, options);
   const int longest = *std::max_element(options.lengths.begin(), options.lengths.end());
-  if (model.config.position == Position::kLearned && longest > model.config.T)
-    throw Error("--lengths has " + std::to_string(longest) + ", but the model has learned positions for " +
+  if (model.config.bound_to_length() && longest > model.config.T)
+    throw Error("--lengths has " + std::to_string(longest) + ", but the model has learned positions or scales for " +
                 std::to_string(model.config.T) + " tokens; use at most that");
   const size_t B = std::min(options.batch_size, options.trials);
   const MemoryPlan plan = model.load(B, longest, set_threads(options.threads));

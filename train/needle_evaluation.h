@@ -27,30 +27,32 @@ struct NeedleEvaluation {
   std::vector<double> head_scores;    // (L,NH) means
 };
 
-// The weights that query t of head h gives to keys 0 .. t; qkv (t+1,3C) of one sequence, theta and slopes as the
-// attention kernel had them. In double, by the reference kernel.
+// What attention computes from, in memory of the host: qkv (T,3C) of one sequence, the others as its kernel had them.
+struct AttentionInputs {
+  const float *qkv, *theta, *length_scale, *slopes;
+};
+
+// The weights that query t of head h gives to keys 0 .. t, in double, by the reference kernel.
 template <class N>
-std::vector<double> attention_row(const float* qkv, const float* theta, const float* slopes, size_t t, size_t h,
-                                  size_t C, size_t NH) {
+std::vector<double> attention_row(const AttentionInputs& inputs, size_t t, size_t h, size_t C, size_t NH) {
   const size_t HS = C / NH, n = t + 1;
-  std::vector<double> head(n * 3 * HS), head_theta(N::params), z(n),
-      a(n);  // head: (n,3HS), of which only q_t and k count
-  for (size_t d = 0; d < HS; d++) head[t * 3 * HS + d] = qkv[t * 3 * C + h * HS + d];
+  std::vector<double> head(n * 3 * HS), z(n), a(n);  // head: (n,3HS), of which q of row t and all k are needed
+  for (size_t d = 0; d < HS; d++) head[t * 3 * HS + d] = inputs.qkv[t * 3 * C + h * HS + d];
   for (size_t j = 0; j < n; j++)
-    for (size_t d = 0; d < HS; d++) head[(j * 3 + 1) * HS + d] = qkv[(j * 3 + 1) * C + h * HS + d];
-  for (int i = 0; i < N::params; i++) head_theta[i] = theta[i * NH + h];
-  reference::attention_scores(z.data(), head.data(), slopes ? double(slopes[h]) : 0.0, t, 0, HS, HS);
-  reference::normalize<N>(a.data(), z.data(), head_theta.data(), n);
+    for (size_t d = 0; d < HS; d++) head[(j * 3 + 1) * HS + d] = inputs.qkv[(j * 3 + 1) * C + h * HS + d];
+  const auto theta = reference::theta_of_row<N>(inputs.theta, inputs.length_scale, t, h, NH);
+  const double slope = inputs.slopes ? inputs.slopes[h] : 0;
+  reference::attention_scores(z.data(), head.data(), slope, t, 0, HS, HS);
+  reference::normalize<N>(a.data(), z.data(), std::vector<double>(theta.begin(), theta.end()).data(), n);
   return a;
 }
 
-// (NH) scores of one layer for one example; qkv (query_end+1,3C).
+// (NH) scores of one layer for one example.
 template <class N>
-std::vector<double> needle_scores(const float* qkv, const float* theta, const float* slopes,
-                                  const NeedleExample& example, size_t C, size_t NH) {
+std::vector<double> needle_scores(const AttentionInputs& inputs, const NeedleExample& example, size_t C, size_t NH) {
   std::vector<double> scores(NH);
   for (size_t h = 0; h < NH; h++) {
-    const auto a = attention_row<N>(qkv, theta, slopes, example.query_end(), h, C, NH);
+    const auto a = attention_row<N>(inputs, example.query_end(), h, C, NH);
     for (size_t i = 0; i < kValueDigits; i++) scores[h] += std::abs(a[example.needle_value() + i]);
   }
   return scores;
@@ -75,7 +77,7 @@ template <class N, class P = fp32, class Example, class S = backend::Storage<P>>
 NeedleEvaluation evaluate_needles(const Config& config, const Parameters<S>& p, Activations<S>& a, size_t B,
                                   size_t trials, Example example) {
   const size_t L = config.L, NH = config.NH, C = config.C, V = config.V;
-  std::vector<float> qkv_room, theta_room, slopes_room, logits_room;
+  std::vector<float> qkv_room, theta_room, length_room, slopes_room, logits_room;
   NeedleEvaluation result;
   result.head_scores.resize(L * NH);
   for (size_t begin = 0; begin < trials; begin += B) {
@@ -89,7 +91,12 @@ NeedleEvaluation evaluate_needles(const Config& config, const Parameters<S>& p, 
     const size_t T = examples[0].text.size();
     forward<N, P>(config, p, a, tokens.data(), nullptr, examples.size(), T);
 
-    const float* slopes = a.slopes ? backend::to_host(slopes_room, a.slopes, NH) : nullptr;
+    auto on_host = [](std::vector<float>& room, const float* x, size_t n) {
+      return x ? backend::to_host(room, x, n) : nullptr;
+    };
+    AttentionInputs inputs;
+    inputs.slopes = on_host(slopes_room, a.slopes, NH);
+    inputs.length_scale = on_host(length_room, p.length_scale, T);
     for (size_t b = 0; b < examples.size(); b++) {
       const size_t query = examples[b].query_end();
       const size_t found =
@@ -98,9 +105,9 @@ NeedleEvaluation evaluate_needles(const Config& config, const Parameters<S>& p, 
       result.exact += found == kValueDigits;
       double best = 0;
       for (size_t l = 0; l < L; l++) {
-        const float* qkv = backend::to_host(qkv_room, a.h[l].qkv + b * T * 3 * C, (query + 1) * 3 * C);
-        const float* theta = p.h[l].theta ? backend::to_host(theta_room, p.h[l].theta, N::params * NH) : nullptr;
-        const auto scores = needle_scores<N>(qkv, theta, slopes, examples[b], C, NH);
+        inputs.qkv = backend::to_host(qkv_room, a.h[l].qkv + b * T * 3 * C, (query + 1) * 3 * C);
+        inputs.theta = on_host(theta_room, p.h[l].theta, N::params * NH);
+        const auto scores = needle_scores<N>(inputs, examples[b], C, NH);
         for (size_t h = 0; h < NH; h++) {
           result.head_scores[l * NH + h] += scores[h];
           best = std::isnan(best) || best >= scores[h] ? best : scores[h];  // NaN stays NaN
