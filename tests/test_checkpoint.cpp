@@ -39,6 +39,7 @@ Config tiny(const std::string& normalizer = "softmax", int normalizer_params = 0
   config.tied = tied;
   config.normalizer = normalizer;
   config.normalizer_params = normalizer_params;
+  config.length_scale = normalizer == "learned_scale";
   return config;
 }
 
@@ -155,9 +156,12 @@ struct HuggingFaceFolder {
 }  // namespace
 
 TEST_CASE("checkpoints come back bit for bit", "[core][checkpoint]") {
-  const Config configs[] = {tiny(), tiny("sa_softmax", 0, Position::kRope, false),
-                            tiny("ssmax", 1, Position::kAlibi, true), tiny("ssmax_bias", 2, Position::kNone, false),
-                            tiny("ssmax_bias", 2, Position::kLearned, true)};
+  const Config configs[] = {tiny(),
+                            tiny("sa_softmax", 0, Position::kRope, false),
+                            tiny("ssmax", 1, Position::kAlibi, true),
+                            tiny("ssmax_bias", 2, Position::kNone, false),
+                            tiny("ssmax_bias", 2, Position::kLearned, true),
+                            tiny("learned_scale", 2, Position::kRope, true)};
   for (const Config& config : configs) {
     TempDir run;
     const Model model(config);
@@ -180,6 +184,7 @@ TEST_CASE("checkpoints come back bit for bit", "[core][checkpoint]") {
     SafetensorsFile weights(folder + "/model.safetensors");
     CHECK(weights.contains("wte.weight"));
     CHECK(weights.contains("lm_head.weight") == !config.tied);
+    CHECK(weights.contains("normalizer.length_scale") == config.length_scale);
     CHECK(weights.tensors().at("wte.weight").begin == 0);
     SafetensorsFile moments(folder + "/optimizer.safetensors");
     CHECK(moments.names().size() == 2 * parameter_tensors(config).size());
@@ -619,8 +624,9 @@ TEST_CASE("nothing is read into the model before everything fits", "[core][check
   CHECK(same_bits(block, any_bits(lacking.config, 9)));
 }
 
-TEST_CASE("another normalizer adapts the learned scalars and nothing else", "[core][checkpoint]") {
-  const Config kinds[] = {tiny("softmax", 0), tiny("ssmax", 1), tiny("ssmax_bias", 2)};
+TEST_CASE("another normalizer adapts what it learns and nothing else", "[core][checkpoint]") {
+  const Config kinds[] = {tiny("softmax", 0), tiny("ssmax", 1), tiny("ssmax_bias", 2), tiny("learned_scale", 2)};
+  auto kinds_of_tensors = [](const Config& config) { return config.normalizer_params + config.length_scale; };
   for (const Config& from : kinds)
     for (const Config& to : kinds) {
       if (from == to) continue;
@@ -629,14 +635,14 @@ TEST_CASE("another normalizer adapts the learned scalars and nothing else", "[co
       const std::string folder = Model(from).write(run.path.string());
       // One value for each tensor's place tells what was read, what left.
       Buffer block(parameter_floats(to)), m(parameter_floats(to)), v(parameter_floats(to));
-      CHECK(contains(error_text([&] { load_parameters(folder, to, block.data(), LoadMode::kExact); }),
-                     "attn.normalizer."));
+      CHECK(contains(error_text([&] { load_parameters(folder, to, block.data(), LoadMode::kExact); }), "normalizer."));
       init_parameters(to, block.data(), 1, 0.25);
       const auto log = load_parameters(folder, to, block.data(), LoadMode::kAdapt);
-      REQUIRE(log.size() == size_t(std::abs(from.normalizer_params - to.normalizer_params)));
+      const int more = kinds_of_tensors(to) - kinds_of_tensors(from);
+      REQUIRE(log.size() == size_t(std::abs(more)));
       for (const std::string& line : log) {
-        CHECK(contains(line, "attn.normalizer."));
-        CHECK(contains(line, from.normalizer_params > to.normalizer_params ? "dropped" : "starts as in a new run"));
+        CHECK(contains(line, "normalizer."));
+        CHECK(contains(line, more < 0 ? "dropped" : "starts as in a new run"));
       }
       CHECK(load_optimizer(folder, to, m.data(), v.data(), LoadMode::kAdapt).size() == log.size());
 
@@ -650,11 +656,26 @@ TEST_CASE("another normalizer adapts the learned scalars and nothing else", "[co
           return std::memcmp(read.data() + tensor.offset, expected.data(), tensor.size * sizeof(float)) == 0;
         };
         INFO(tensor.name);
-        CHECK(holds(block, weights, tensor.name, tensor.init == Init::kScale ? 0.25f : 0.0f));
+        const float start = tensor.init == Init::kScale ? 0.25f : tensor.init == Init::kOne ? 1.0f : 0.0f;
+        CHECK(holds(block, weights, tensor.name, start));
         CHECK(holds(m, moments, "exp_avg." + tensor.name, 0));
         CHECK(holds(v, moments, "exp_avg_sq." + tensor.name, 0));
       }
     }
+}
+
+TEST_CASE("scales of lengths must be those of the model's lengths", "[core][checkpoint]") {
+  TempDir run;
+  const Config config = tiny("learned_scale", 2, Position::kRope);
+  const std::string folder = Model(config).write(run.path.string());
+  Config longer = config;
+  longer.T = 8;
+  Buffer block(parameter_floats(longer));
+  for (LoadMode mode : {LoadMode::kExact, LoadMode::kAdapt})
+    CHECK(contains(error_text([&] { load_parameters(folder, longer, block.data(), mode); }),
+                   "'normalizer.length_scale' in '" + folder +
+                       "/model.safetensors' has the shape (7); in this model it "
+                       "is (8)"));
 }
 
 TEST_CASE("moments must be those of the model", "[core][checkpoint]") {

@@ -201,6 +201,25 @@ TEST_CASE("model: the loss at initialization is near ln V", "[core][model]") {
       }
 }
 
+TEST_CASE("model: learned_scale as it starts is softmax, bit for bit", "[core][model]") {
+  const Config config = odd_config();
+  const Batch batch = random_batch(2, config.T, config.V, 31);
+  Gpt plain(normalizer_named("softmax"), config, 2, config.T);
+  Gpt scaled(normalizer_named("learned_scale"), config, 2, config.T);
+  CHECK(scaled.add_gradient(batch) == plain.add_gradient(batch));
+  for (const Tensor& tensor : scaled.tensors) {
+    INFO(tensor.name);
+    const std::vector<float> gradient = copy_of(scaled.gradient(tensor), tensor.size);
+    const auto same = std::find_if(plain.tensors.begin(), plain.tensors.end(),
+                                   [&](const Tensor& other) { return other.name == tensor.name; });
+    if (same == plain.tensors.end())
+      CHECK(std::any_of(gradient.begin(), gradient.end(), [](float d) { return d != 0; }));
+    else if (
+        kStoredExactly)  // in bf16 a normalizer that learns has a more exact backward (kernels/cuda/attention_row.h)
+      CHECK(same_bits(gradient, copy_of(plain.gradient(*same), tensor.size)));
+  }
+}
+
 // Two ways to the same loss, by sums in another order: libraries of matrix products choose theirs by the shape.
 constexpr double kSameLoss = !kStoredExactly ? 1e-3 : backend::kOnHost ? 1e-7 : 1e-6;
 

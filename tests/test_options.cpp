@@ -12,6 +12,7 @@
 #include "train/build_info.h"
 #include "train/command_line.h"
 #include "train/memory.h"
+#include "train/start.h"
 
 namespace {
 
@@ -421,6 +422,40 @@ TEST_CASE("the shape comes from the checkpoint unless an option contradicts it",
   CHECK(refused("position", "rope") == "--position is rope, but the checkpoint c has learned; leave the option out");
   CHECK(refused("vocab-size", "256") == "--vocab-size is 256, but the checkpoint c has 300; leave the option out");
   CHECK(refused("vocab-size", "0") == "no error");
+}
+
+TEST_CASE("what is learned for each length binds the model to the checkpoint's lengths", "[core][options]") {
+  // A checkpoint of T = 64 goes on with sequences of `seq_len`, with learned scales of lengths or without.
+  auto completed = [](Position position, bool had_scales, bool has_scales, int seq_len) {
+    Start start;
+    start.checkpoint = "c";
+    start.config.T = 64;
+    start.config.position = position;
+    start.config.length_scale = had_scales;
+    start.options.seq_len = seq_len;
+    complete_config(start, 256, has_scales ? "learned_scale" : "softmax", has_scales ? 2 : 0, has_scales);
+    CHECK(start.config.length_scale == has_scales);
+    return start.config.T;
+  };
+  CHECK(completed(Position::kRope, false, false, 100) == 100);
+  CHECK(completed(Position::kRope, false, true, 100) == 100);  // new scales, for the run's own lengths
+  CHECK(completed(Position::kRope, true, false, 100) == 100);  // the checkpoint's are dropped
+  CHECK(completed(Position::kRope, true, true, 64) == 64);
+  CHECK(completed(Position::kRope, true, true, 30) == 64);
+  CHECK(completed(Position::kLearned, false, true, 30) == 64);
+  CHECK(error_of([&] { completed(Position::kRope, true, true, 65); }) ==
+        "--seq-len is 65, but learned_scale in the checkpoint has a scale for each of 64 context sizes; use at most "
+        "that");
+  CHECK(error_of([&] { completed(Position::kLearned, true, true, 65); }) ==
+        "--seq-len is 65, but the checkpoint has learned positions for 64 tokens; use at most that");
+
+  Config model;
+  CHECK_NOTHROW(require_learned_lengths(model, 512, "the model"));
+  model.normalizer = "learned_scale";
+  model.length_scale = true;
+  CHECK_NOTHROW(require_learned_lengths(model, 256, "the model"));
+  CHECK(error_of([&] { require_learned_lengths(model, 512, "the model"); }) ==
+        "--seq-len is 512, but learned_scale in the model has a scale for each of 256 context sizes; use at most that");
 }
 
 TEST_CASE("other programs take lists, words without a name and required options", "[core][options]") {

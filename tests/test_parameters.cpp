@@ -118,6 +118,18 @@ TEST_CASE("model: noise changes every initial number by its share, up or down as
   CHECK(same_for_any_order([&] { return noisy(noise, 1).at("wte.weight"); }));
 }
 
+TEST_CASE("model: learned_scale starts as softmax and has no weight decay", "[core][model]") {
+  const Config config = with_normalizer(small_config(), normalizer_named("learned_scale"));
+  const auto values = initial_values(config);
+  CHECK(values.at("normalizer.length_scale") == std::vector<float>(config.T, 1));
+  for (const char* layer : {"h.0.", "h.1."}) {
+    CHECK(values.at(std::string(layer) + "attn.normalizer.scale") == std::vector<float>(config.NH, 1));
+    CHECK(values.at(std::string(layer) + "attn.normalizer.bias") == std::vector<float>(config.NH, 0));
+  }
+  for (const Tensor& tensor : parameter_tensors(config))
+    if (tensor.name.find("normalizer.") != tensor.name.npos) CHECK_FALSE(tensor.decays());
+}
+
 TEST_CASE("model: the first scale of SSMax makes the mean temperature 1", "[core][model]") {
   for (int T : {2, 7, 256, 1024}) {
     double sum = 0;
