@@ -86,7 +86,7 @@ TEST_CASE("model: noise changes every initial number by its share, up or down as
   const double noise = 1e-3;
   auto noisy = [&](double noise, unsigned long long seed) {
     Buffer block(parameter_floats(config));
-    init_parameters(config, block.data(), 1, initial_scale(config.T));
+    init_parameters(config, block.data(), 1, initial_scale(config.T, config.length_scale));
     perturb_parameters(config, block.data(), seed, noise);
     std::map<std::string, std::vector<float>> values;
     for (const Tensor& tensor : parameter_tensors(config))
