@@ -23,36 +23,46 @@ namespace {
 
 constexpr size_t kPieces = 64;  // of a curve over positions
 
-// What build/<normalizer>/evaluate writes with --csv, as rows of numbers.
-std::vector<std::vector<double>> evaluated_csv(const MeasureSpec& measure, const MeasuredRun& run,
-                                               std::vector<std::string> more) {
-  const std::string csv = run.folder + "." + measure.name + ".csv", log = run.folder + "." + measure.name + ".log";
-  fs::remove(log);
-  std::vector<std::string> words{
-      run.build + "/" + (measure.program.empty() ? run.plan.normalizer : measure.program) + "/evaluate",
-      "--checkpoint",
-      run.folder,
-      "--data",
-      run.data,
-      "--threads",
-      std::to_string(run.threads),
-      "--csv",
-      csv};
-  words.insert(words.end(), more.begin(), more.end());
-  for (const auto& [name, value] : measure.options) words.insert(words.end(), {"--" + name, value});
-  if (run_process(words, log) != 0)
-    throw Failure(run.plan.name + ", " + measure.name + ": evaluate failed: " + last_line(log));
-  std::ifstream file(csv);
+// The numbers of a CSV file, without its header.
+std::vector<std::vector<double>> read_csv(const std::string& path) {
+  std::ifstream file(path);
   std::string line;
-  std::getline(file, line);  // the header
+  std::getline(file, line);
   std::vector<std::vector<double>> rows;
   while (std::getline(file, line)) {
     std::vector<double> row;
-    std::istringstream words_of_line(line);
-    for (std::string word; std::getline(words_of_line, word, ',');) row.push_back(std::stod(word));
+    std::istringstream words(line);
+    for (std::string word; std::getline(words, word, ',');) row.push_back(std::stod(word));
     rows.push_back(row);
   }
   return rows;
+}
+
+// What build/<normalizer>/evaluate writes with --csv and the measure's options, of which "data" is a name; without it, the
+// run's.
+std::vector<std::vector<double>> evaluated_csv(const MeasureSpec& measure, const MeasuredRun& run,
+                                               const std::vector<std::string>& more) {
+  const std::string csv = run.folder + "." + measure.name + ".csv", log = run.folder + "." + measure.name + ".log";
+  fs::remove(log);
+  Options options = measure.options;
+  const auto data = options.find("data");
+  const std::string folder =
+      data == options.end() ? run.data : (fs::path(run.data).parent_path() / data->second).string();
+  options.erase("data");
+  std::vector<std::string> words{run.build + "/" + run.plan.normalizer + "/evaluate",
+                                 "--checkpoint",
+                                 run.folder,
+                                 "--data",
+                                 folder,
+                                 "--csv",
+                                 csv,
+                                 "--threads",
+                                 std::to_string(run.threads)};
+  words.insert(words.end(), more.begin(), more.end());
+  for (const auto& [name, value] : options) words.insert(words.end(), {"--" + name, value});
+  if (run_process(words, log) != 0)
+    throw Failure(run.plan.name + ", " + measure.name + ": evaluate failed: " + last_line(log));
+  return read_csv(csv);
 }
 
 std::vector<Measurement> by_position(const MeasureSpec& measure, const MeasuredRun& run) {
@@ -68,6 +78,27 @@ std::vector<Measurement> by_position(const MeasureSpec& measure, const MeasuredR
       tokens += rows[i][2];
     }
     result.push_back({run.plan.name, measure.name, position, 0, nats / tokens});
+  }
+  return result;
+}
+
+std::vector<Measurement> needle(const MeasureSpec& measure, const MeasuredRun& run) {
+  const std::string heads_csv = run.folder + "." + measure.name + ".heads.csv";
+  const auto rows = evaluated_csv(measure, run, {"--needle", "--heads-csv", heads_csv});
+  std::vector<Measurement> result;
+  for (const std::vector<double>& row : rows) {  // length, depth, exact, first digit, top score
+    result.push_back({run.plan.name, measure.name, row[0], row[1], row[2]});
+    result.push_back({run.plan.name, measure.name + ".first-digit", row[0], row[1], row[3]});
+    result.push_back({run.plan.name, measure.name + ".top-score", row[0], row[1], row[4]});
+  }
+  std::map<double, std::map<std::pair<double, double>, std::vector<double>>> heads;  // by length, then layer and head
+  for (const std::vector<double>& row : read_csv(heads_csv)) heads[row[0]][{row[2], row[3]}].push_back(row[4]);
+  for (const auto& [length, scores] : heads) {
+    std::vector<double> means;
+    for (const auto& [head, depths] : scores) means.push_back(estimate(depths).mean);
+    std::sort(means.rbegin(), means.rend());
+    for (size_t rank = 0; rank < means.size(); rank++)
+      result.push_back({run.plan.name, measure.name + ".heads", double(rank + 1), length, means[rank]});
   }
   return result;
 }
@@ -152,8 +183,9 @@ std::vector<Measurement> attention(const MeasureSpec& measure, const MeasuredRun
 
 std::vector<Measurement> measured(const MeasureSpec& measure, const MeasuredRun& run) {
   if (measure.kind == "by-position") return by_position(measure, run);
+  if (measure.kind == "needle") return needle(measure, run);
   if (measure.kind == "scales") return scales(measure, run);
   if (measure.kind == "attention") return attention(measure, run);
   if (measure.kind == "length-scale") return length_scale(measure, run);
-  throw Error(measure.name + " has the kind " + measure.kind + ", which no program measures yet");
+  throw Error(measure.name + " has the kind " + measure.kind + ", which nothing measures");
 }

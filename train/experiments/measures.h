@@ -19,6 +19,9 @@ struct MeasuredRun {
 
 // All rows of a measure; the quantity of at least one of them is the measure's name.
 //   by-position  NAME: loss in nats at the positions around x, the context then being x tokens; means over 64 equal pieces
+//   needle       NAME: share of exact answers at context length x, depth y; NAME.first-digit the same of the first digit;
+//                NAME.top-score the mean score of each example's best head; NAME.heads: score of the x-th best head at
+//                length y, mean over depths
 //   scales       NAME: the normalizer's learned scalar number y (0 s, 1 b), x = layer * heads + head, at the end
 //   attention    NAME: the jacobian of train's attention records at update x in layer y, mean over heads; NAME.saturated,
 //                NAME.entropy, NAME.row_sum_mean, NAME.dweight_norm, NAME.dscore_norm the same of other fields;

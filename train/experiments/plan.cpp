@@ -93,13 +93,12 @@ class Section {
 };
 
 MeasureSpec read_measure(const Json& json, const std::string& where) {
-  Section section(json, where, {"name", "kind", "options", "program"});
+  Section section(json, where, {"name", "kind", "options"});
   static const std::set<std::string> kinds{"by-position", "needle", "attention", "scales", "length-scale"};
   MeasureSpec measure;
   measure.name = section.text("name");
   measure.kind = section.text("kind");
   measure.options = section.options("options");
-  measure.program = section.text("program", "");
   if (!kinds.count(measure.kind))
     throw Error(where + " has kind = '" + measure.kind + "'; it must be " +
                 list_of(std::vector<std::string>(kinds.begin(), kinds.end())));

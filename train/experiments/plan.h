@@ -35,7 +35,6 @@ struct MeasureSpec {
   std::string name;     // of the quantity in measurements.csv
   std::string kind;     // "by-position", "needle", "attention", "scales", "length-scale"
   Options options;      // of evaluate
-  std::string program;  // a folder of build/, where another normalizer than the run's evaluates it; "" for the run's
 };
 
 // One set of runs: every normalizer x variant x seed at the rate named.

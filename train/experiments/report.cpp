@@ -34,11 +34,9 @@ std::string upper_first(std::string text) {
 }  // namespace
 
 Analysis analysis_of(const std::string& name) {
-  static const std::map<std::string, Analysis> own{{"noise", report_noise},
-                                                   {"length", report_length},
-                                                   {"switch", report_switch},
-                                                   {"gradients", report_gradients},
-                                                   {"learned-scale", report_learned_scale},
+  static const std::map<std::string, Analysis> own{{"noise", report_noise},    {"length", report_length},
+                                                   {"switch", report_switch},  {"gradients", report_gradients},
+                                                   {"needle", report_needle},  {"learned-scale", report_learned_scale},
                                                    {"figure1", report_figure1}};
   const auto found = own.find(name);
   return found == own.end() ? Analysis(report_comparison) : found->second;

@@ -31,6 +31,7 @@ Report report_figure1(const Experiment& experiment);
 Report report_comparison(const Experiment& experiment);  // loss-curves, and whoever adds a comparison
 Report report_length(const Experiment& experiment);
 Report report_gradients(const Experiment& experiment);
+Report report_needle(const Experiment& experiment);
 Report report_switch(const Experiment& experiment);
 Report report_learned_scale(const Experiment& experiment);
 

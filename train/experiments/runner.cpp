@@ -568,7 +568,11 @@ void run_experiment(Experiment& experiment, const RunnerOptions& options) {
   fs::create_directories(options.runs);
   while (!experiment.missing().empty() || !experiment.plan.complete) {
     std::set<std::string> data;
-    for (const RunPlan* run : experiment.missing()) data.insert(run->data);
+    for (const RunPlan* run : experiment.missing()) {
+      data.insert(run->data);
+      for (const MeasureSpec& measure : measures_of(experiment, *run))
+        if (const auto other = measure.options.find("data"); other != measure.options.end()) data.insert(other->second);
+    }
     for (const std::string& each : data) prepare_data(experiment, options, each);
     require_same_options(experiment, options);
     std::vector<RunPlan> todo = next_runs(experiment);

@@ -1,0 +1,189 @@
+// needle: the share of values that a model finds by their key, by context length and depth, and how much weight its heads
+// put on the value.
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+#include <sstream>
+
+#include "train/comparison.h"
+#include "train/experiments/figure.h"
+#include "train/experiments/report.h"
+#include "train/gnuplot.h"
+
+namespace {
+
+constexpr double kLearned = 0.95;  // share of exact answers at the training length
+
+struct Setting {
+  std::string title, quantity;
+};
+const std::vector<Setting> kSettings{{"RoPE", "needle"}, {"RoPE, theta x 50", "needle-theta50"}};
+
+double training_length(const Experiment& experiment) {
+  return std::stod(experiment.configuration.options.at("seq-len"));
+}
+
+// Share of exact answers at a length, mean over depths (all where `depth` is negative), by run.
+std::vector<double> exact_at(const Experiment& experiment, const Sample& sample, const std::string& quantity,
+                             double length, double depth = -1) {
+  std::vector<double> result;
+  for (const ResultRow* row : sample.rows) {
+    std::vector<double> values;
+    for (const Measurement& m : experiment.records.measured(row->run, quantity))
+      if (m.x == length && (depth < 0 || m.y == depth)) values.push_back(m.value);
+    if (!values.empty()) result.push_back(estimate(values).mean);
+  }
+  return result;
+}
+
+struct Grid {
+  std::vector<double> lengths, depths;
+};
+Grid grid_of(const Experiment& experiment, const Sample& sample) {
+  std::set<double> lengths, depths;
+  for (const Measurement& m : experiment.records.measured(sample.rows.front()->run, "needle"))
+    lengths.insert(m.x), depths.insert(m.y);
+  return {{lengths.begin(), lengths.end()}, {depths.begin(), depths.end()}};
+}
+
+// A map for each normalizer and setting: colour and text are the mean over seeds, with the interval's half width below it.
+std::string heat_maps(const Experiment& experiment, const std::vector<const Sample*>& samples, const Grid& grid) {
+  constexpr int kCell = 62, kRow = 44, kLeft = 90, kTop = 45, kGapX = 60, kGapY = 95;
+  const int width = kCell * int(grid.lengths.size()), height = kRow * int(grid.depths.size());
+  const Picture picture{kLeft + int(kSettings.size()) * (width + kGapX) + 70,
+                        kTop + int(samples.size()) * (height + kGapY)};
+  std::ostringstream script;
+  // Cividis, which is even in lightness for every kind of colour vision.
+  script << picture.begin("svg")
+         << "set palette defined (0 '#00204c', 0.25 '#31446b', 0.5 '#666970', 0.75 '#a59c74', 1 '#ffe945')\n"
+            "set cbrange [0:1]\nset grid noxtics noytics\nunset key\nset multiplot\n";
+  for (size_t row = 0; row < samples.size(); row++)
+    for (size_t column = 0; column < kSettings.size(); column++) {
+      const Sample& sample = *samples[row];
+      const int left = kLeft + int(column) * (width + kGapX), top = kTop + int(row) * (height + kGapY);
+      script << picture.panel(left, top, left + width, top + height) << "unset label\nset xtics (";
+      for (size_t i = 0; i < grid.lengths.size(); i++) script << (i ? ", " : "") << "'" << grid.lengths[i] << "' " << i;
+      script << ") scale 0\nset ytics (";
+      for (size_t i = 0; i < grid.depths.size(); i++)
+        script << (i ? ", " : "") << "'" << fixed_text(100 * grid.depths[i], 0) << " %' " << i;
+      script << ") scale 0\nset xrange [-0.5:" << grid.lengths.size() - 1 << ".5]\nset yrange ["
+             << grid.depths.size() - 1 << ".5:-0.5]\nset xlabel 'context length (tokens)' offset 0,0.4\n"
+             << (column == 0 ? "set ylabel 'depth of the needle' offset -0.5,0\n" : "unset ylabel\n") << "set label "
+             << gnuplot_text(sample.normalizer + ", " + kSettings[column].title) << " at graph 0, graph 1.06 left\n"
+             << (row == 0 && column + 1 == kSettings.size()
+                     ? "set colorbox user origin screen " + gnuplot_number(double(left + width + 15) / picture.width) +
+                           ", screen " + gnuplot_number(1 - double(top + height) / picture.height) + " size screen " +
+                           gnuplot_number(14.0 / picture.width) + ", screen " +
+                           gnuplot_number(double(height) / picture.height) +
+                           "\nset cblabel 'share of exact answers' offset 0.5,0\n"
+                     : "unset colorbox\n");
+      std::string rows;
+      for (size_t x = 0; x < grid.lengths.size(); x++)
+        for (size_t y = 0; y < grid.depths.size(); y++) {
+          const Estimate exact =
+              estimate(exact_at(experiment, sample, kSettings[column].quantity, grid.lengths[x], grid.depths[y]));
+          const std::string interval = exact.has_interval() ? "±" + fixed_text(exact.half_width, 2) : "";
+          rows += std::to_string(x) + " " + std::to_string(y) + " " + gnuplot_number(exact.mean) + " \"" +
+                  fixed_text(exact.mean, 2) + "\\n" + interval + "\" " + (exact.mean > 0.55 ? "0x000000" : "0xFFFFFF") +
+                  "\n";
+        }
+      const std::string block = "m" + std::to_string(row) + "_" + std::to_string(column);
+      script << data_block(block, rows)
+             << plot_command({"$" + block + " using 1:2:3 with image",
+                              "$" + block + " using 1:2:4:5 with labels textcolor rgb variable font ',10'"});
+    }
+  script << "unset multiplot\n";
+  return script.str();
+}
+
+// The heads in the order of their needle scores, at the longest context.
+Panel heads_panel(const Experiment& experiment, const std::vector<const Sample*>& samples, const Setting& setting,
+                  double length) {
+  Panel panel;
+  panel.x_label = "rank of the head";
+  panel.y_label = "needle score (weight on the value)";
+  panel.legend_title = setting.title + ", " + fixed_text(length, 0) + " tokens";
+  for (size_t i = 0; i < samples.size(); i++) {
+    std::map<double, std::vector<double>> ranks;
+    for (const ResultRow* row : samples[i]->rows)
+      for (const Measurement& m : experiment.records.measured(row->run, setting.quantity + ".heads"))
+        if (m.y == length) ranks[m.x].push_back(m.value);
+    Series series;
+    series.label = samples[i]->normalizer;
+    series.style = i;
+    series.points = true;
+    for (const auto& [rank, scores] : ranks) {
+      series.x.push_back(rank);
+      series.y.push_back(estimate(scores));
+    }
+    panel.series.push_back(series);
+  }
+  return panel;
+}
+
+}  // namespace
+
+Report report_needle(const Experiment& experiment) {
+  Report report;
+  report.verdict = "unfinished";
+  report.result = "Its runs are not all recorded yet.";
+  const std::vector<Sample> all = samples_of(experiment, "retrieval");
+  std::vector<const Sample*> samples;
+  const Sample *base = nullptr, *primary = nullptr;
+  for (const Sample& sample : all) {
+    if (sample.diverged > 0) continue;
+    samples.push_back(&sample);
+    if (sample.normalizer == experiment.configuration.baseline) base = &sample;
+    if (sample.normalizer == experiment.configuration.primary) primary = &sample;
+  }
+  if (!base || !primary) return report;
+  const Grid grid = grid_of(experiment, *base);
+  if (grid.lengths.empty()) return report;
+
+  for (const Setting& setting : kSettings) {
+    std::vector<std::string> header{"normalizer"};
+    for (double length : grid.lengths) header.push_back(fixed_text(length, 0));
+    std::vector<std::vector<std::string>> rows;
+    for (const Sample* sample : samples) {
+      rows.push_back({"`" + sample->normalizer + "`"});
+      for (double length : grid.lengths)
+        rows.back().push_back(with_interval(estimate(exact_at(experiment, *sample, setting.quantity, length)), 2));
+    }
+    report.body += "## " + setting.title + "\n\nShare of exact answers by context length, mean over depths:\n\n" +
+                   markdown_table(header, rows) + "\n";
+  }
+  report.figures.push_back({"needle", heat_maps(experiment, samples, grid)});
+  report.figures.push_back(
+      {"heads", figure_script({heads_panel(experiment, samples, kSettings[0], grid.lengths.front()),
+                               heads_panel(experiment, samples, kSettings[1], grid.lengths.back())})});
+
+  // Primary: theta times 50, the mean over all lengths beyond the training length.
+  const double T = training_length(experiment);
+  std::vector<double> ours(primary->rows.size()), theirs(base->rows.size());
+  double longer = 0;
+  for (double length : grid.lengths) {
+    if (length <= T) continue;
+    longer++;
+    const std::vector<double> a = exact_at(experiment, *primary, "needle-theta50", length),
+                              b = exact_at(experiment, *base, "needle-theta50", length);
+    if (a.size() != ours.size() || b.size() != theirs.size()) return report;
+    for (size_t i = 0; i < a.size(); i++) ours[i] += a[i];
+    for (size_t i = 0; i < b.size(); i++) theirs[i] += b[i];
+  }
+  for (std::vector<double>* values : {&ours, &theirs})
+    for (double& value : *values) value /= longer;
+  const Estimate difference = ours.size() == theirs.size() ? paired_difference(ours, theirs) : Estimate();
+  const double learned = estimate(exact_at(experiment, *base, "needle", T)).mean;
+  report.setting = "`kjv` with keys, trained at T = " + fixed_text(T, 0) + ", " + std::to_string(base->rows.size()) +
+                   " seeds, " + std::to_string(base->rows.front()->steps) + " updates";
+  report.result = "softmax finds " + fixed_text(100 * learned, 0) +
+                  " % at T; ssmax − softmax = " + signed_with_interval(difference, 2) +
+                  " of the values at 2 T to 16 T, theta × 50";
+  report.verdict = learned < kLearned && estimate(exact_at(experiment, *primary, "needle", T)).mean < kLearned
+                       ? "not learned at this size"
+                   : !is_resolved(difference) ? kNotResolved
+                   : difference.mean > 0      ? kReproduced
+                                              : kNotReproduced;
+  return report;
+}
