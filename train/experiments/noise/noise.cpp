@@ -18,15 +18,16 @@ std::string sd_text(const Estimate& sample) {
 Panel losses_panel(const Sample& runs, const Sample& twins) {
   Panel panel;
   panel.x_label = "seed", panel.y_label = "test loss (nats per token)";
+  for (const ResultRow* row : runs.rows) panel.x_names.push_back(std::to_string(row->seed));
   for (const Sample* sample : {&runs, &twins}) {
     Series series;
     series.label = sample == &runs ? "run" : "its twin";
     series.style = sample == &runs ? 0 : 2;
     series.line = false, series.points = true;
     std::vector<double> losses;
-    for (const ResultRow* row : sample->rows) {
-      series.x.push_back(double(row->seed) + (sample == &runs ? -0.08 : 0.08));
-      losses.push_back(row->test_loss);
+    for (size_t i = 0; i < sample->rows.size(); i++) {
+      series.x.push_back(double(i) + (sample == &runs ? -0.08 : 0.08));
+      losses.push_back(sample->rows[i]->test_loss);
     }
     series.y = plain(losses);
     panel.series.push_back(series);
@@ -34,25 +35,30 @@ Panel losses_panel(const Sample& runs, const Sample& twins) {
   return panel;
 }
 
+// How fast runs part: the root mean square of their differences in validation loss, of a run from its twin and of two
+// runs with different seeds.
 Panel divergence_panel(const Experiment& experiment, const Sample& runs, const Sample& twins) {
   Panel panel;
   panel.x_label = "update";
-  panel.y_label = "|validation loss − its twin's| (nats)";
+  panel.y_label = "difference of validation losses, rms (nats)";
   panel.log_y = true;
-  for (size_t i = 0; i < runs.rows.size(); i++) {
-    Sample run = runs, twin = twins;
-    run.rows = {runs.rows[i]}, twin.rows = {twins.rows[i]};
-    const CurveOfMeans difference = difference_curve(experiment, run, twin, "val_loss");
-    Series series;
-    series.label = i == 0 ? "each seed" : "";
-    series.style = 1;
-    for (size_t k = 0; k < difference.x.size(); k++) {
-      if (difference.y[k].mean == 0) continue;
-      series.x.push_back(difference.x[k]);
-      series.y.push_back(plain({std::abs(difference.y[k].mean)})[0]);
-    }
-    panel.series.push_back(series);
+  const CurveOfMeans losses = mean_curve(experiment, runs, "val_loss"),
+                     differences = difference_curve(experiment, runs, twins, "val_loss");
+  Series seeds, pairs;
+  seeds.label = "two seeds", pairs.label = "a run and its twin";
+  seeds.style = 0, pairs.style = 2;
+  for (size_t i = 0; i < losses.x.size(); i++) {
+    seeds.x.push_back(losses.x[i]);
+    seeds.y.push_back(plain({std::sqrt(2.0) * losses.y[i].sd})[0]);
   }
+  for (size_t i = 0; i < differences.x.size(); i++) {
+    const Estimate& d = differences.y[i];
+    const double n = double(d.count), square = (n - 1) / n * d.sd * d.sd + d.mean * d.mean;
+    if (square == 0) continue;
+    pairs.x.push_back(differences.x[i]);
+    pairs.y.push_back(plain({std::sqrt(square)})[0]);
+  }
+  panel.series = {seeds, pairs};
   return panel;
 }
 
