@@ -19,7 +19,6 @@
   X(ssmax, SSMax)                                   \
   X(ssmax_fixed, SSMaxFixed)                        \
   X(ssmax_bias, SSMaxBias)                          \
-  X(learned_scale, LearnedScale)                    \
   X(sa_softmax, SASoftmax)                          \
   X(sa_softmax_product, SASoftmaxProduct)           \
   X(sa_softmax_shift, SASoftmaxShift)               \
@@ -37,7 +36,8 @@
   X(norm_sin2max, PreNorm<Sin2max>)                 \
   X(norm_sin2max_shifted, PreNorm<Sin2maxShifted>)  \
   X(norm_sirenmax, PreNorm<Sirenmax>)               \
-  X(norm_sin_softmax, PreNorm<SinSoftmax>)
+  X(norm_sin_softmax, PreNorm<SinSoftmax>)          \
+  X(learned_scale, LearnedScale)
 // clang-format on
 // norm_sinmax_signed is left out: in a row of two keys u = (x, -x), so S = sin x - sin x = 0 and the weights are a
 // rounding error divided by eps. No run of it could be compared with another.
