@@ -245,7 +245,8 @@ TEST_CASE("the attention record agrees with the closed form", "[core][training]"
   CHECK(softmax[0].entries == 28);  // 2 (2 + 3 + 4 + 5)
   CHECK(softmax[0].row_sum == Approx(8));
   uint64_t scores = 0;
-  for (const auto& count : softmax[0].scores.to_json()["counts"]) scores += count.get<uint64_t>();
+  const auto histogram = softmax[0].scores.to_json();
+  for (const auto& count : histogram["counts"]) scores += count.get<uint64_t>();
   CHECK(scores == 28);
 
   auto ssmax =
