@@ -33,6 +33,13 @@ std::string upper_first(std::string text) {
 
 }  // namespace
 
+Report unfinished_report() {
+  Report report;
+  report.verdict = "unfinished";
+  report.result = "its runs are not all recorded yet";
+  return report;
+}
+
 Analysis analysis_of(const std::string& name) {
   static const std::map<std::string, Analysis> own{{"noise", report_noise},    {"length", report_length},
                                                    {"switch", report_switch},  {"gradients", report_gradients},
@@ -48,7 +55,7 @@ std::string report_text(const Experiment& experiment, const Report& report) {
       "<!-- Made by build/reproduce from the records beside it; changes by hand are overwritten. -->\n\n";
   text += "# " + upper_first(configuration.title) + "\n\n";
   text += "**" + configuration.question + "** (" + configuration.source + ")\n\n";
-  text += upper_first(report.verdict) + ". " + report.result + "\n\n";
+  text += upper_first(report.verdict) + ": " + report.result + ".\n\n";
   for (const auto& [name, script] : report.figures) text += "![" + configuration.title + "](" + name + ".svg)\n\n";
   text += report.body + "\n";
   const std::vector<ResultRow>& runs = experiment.records.rows();
@@ -69,6 +76,10 @@ std::string report_text(const Experiment& experiment, const Report& report) {
 }
 
 void write_report(const Experiment& experiment, const RunnerOptions& options) {
+  if (experiment.records.rows().empty() && !experiment.configuration.groups.empty()) {
+    std::printf("%s: nothing is recorded yet\n", experiment.configuration.name.c_str());
+    return;
+  }
   Report report = analysis_of(experiment.configuration.name)(experiment);
   std::erase_if(report.figures, [](const auto& figure) { return figure.second.empty(); });
   const std::string end = options.scale == "small" ? "" : "-" + options.scale;

@@ -21,6 +21,9 @@ inline constexpr const char* kReproduced = "reproduced";
 inline constexpr const char* kNotReproduced = "not reproduced";
 inline constexpr const char* kNotResolved = "not resolved at this scale";
 
+// Of an experiment whose runs are not all recorded.
+Report unfinished_report();
+
 using Analysis = std::function<Report(const Experiment&)>;
 
 // The analysis of an experiment by its name; that of a plain comparison where it has none of its own.

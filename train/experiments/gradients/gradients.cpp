@@ -92,9 +92,7 @@ Panel scores_panel(const Experiment& experiment, const Sample& sample) {
 }  // namespace
 
 Report report_gradients(const Experiment& experiment) {
-  Report report;
-  report.verdict = "unfinished";
-  report.result = "Its runs are not all recorded yet.";
+  Report report = unfinished_report();
   const std::vector<Sample> samples = samples_of(experiment, "all");
   const Sample *base = nullptr, *primary = nullptr;
   for (const Sample& sample : samples) {

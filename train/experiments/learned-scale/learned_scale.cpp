@@ -23,9 +23,7 @@ Line fit_of(const CurveOfMeans& curve) {
 }  // namespace
 
 Report report_learned_scale(const Experiment& experiment) {
-  Report report;
-  report.verdict = "unfinished";
-  report.result = "Its runs are not all recorded yet.";
+  Report report = unfinished_report();
   const std::vector<Sample> samples = samples_of(experiment, "kjv");
   const Sample *learned = nullptr, *base = nullptr;
   for (const Sample& sample : samples) {

@@ -96,9 +96,7 @@ Report report_length(const Experiment& experiment) {
                                       {"RoPE, theta x 50", "rope", "", "position-theta50"},
                                       {"ALiBi", "other-positions", "alibi", "position"},
                                       {"no positions", "other-positions", "none", "position"}};
-  Report report;
-  report.verdict = "unfinished";
-  report.result = "Its runs are not all recorded yet.";
+  Report report = unfinished_report();
   std::vector<Panel> panels;
   const double T = training_length(experiment);
   for (const Setting& setting : settings) {

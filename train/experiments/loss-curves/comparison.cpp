@@ -182,9 +182,7 @@ std::string verdict_of(const Estimate& difference) {
 
 Report report_comparison(const Experiment& experiment) {
   const Configuration& configuration = experiment.configuration;
-  Report report;
-  report.verdict = "unfinished";
-  report.result = "Its runs are not all recorded yet.";
+  Report report = unfinished_report();
   for (const GroupSpec& group : configuration.groups) {
     const std::vector<Sample> samples = samples_of(experiment, group.name);
     report.body += "## " + group.name + "\n\n";

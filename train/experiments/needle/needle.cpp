@@ -125,9 +125,7 @@ Panel heads_panel(const Experiment& experiment, const std::vector<const Sample*>
 }  // namespace
 
 Report report_needle(const Experiment& experiment) {
-  Report report;
-  report.verdict = "unfinished";
-  report.result = "Its runs are not all recorded yet.";
+  Report report = unfinished_report();
   const std::vector<Sample> all = samples_of(experiment, "retrieval");
   std::vector<const Sample*> samples;
   const Sample *base = nullptr, *primary = nullptr;

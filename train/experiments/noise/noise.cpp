@@ -70,14 +70,12 @@ Report report_noise(const Experiment& experiment) {
   const double lr = samples.empty() ? 0 : samples.front().lr;
   const Sample *runs = find_sample(samples, "softmax", lr), *twins = find_sample(samples, "softmax", lr, "twin");
   if (!runs || !twins || runs->rows.size() != twins->rows.size()) {
-    report.verdict = "unfinished";
-    report.result = "Its runs are not all recorded yet.";
-    return report;
+    return unfinished_report();
   }
   const Estimate seeds = estimate(runs->losses()), floor = estimate(paired_losses(*runs, *twins));
   const size_t n = runs->rows.size();
   report.setting = "softmax, `small`, `kjv`, " + std::to_string(n) + " seeds and their twins";
-  report.result = "Over seeds the final test loss has an sd of " + fixed_text(seeds.sd, 4) +
+  report.result = "over seeds the final test loss has an sd of " + fixed_text(seeds.sd, 4) +
                   " nats; a relative change of 1e-6 of the initial weights alone moves it by an sd of " +
                   fixed_text(floor.sd, 4) + ", so that 8 paired seeds find a difference of " +
                   fixed_text(smallest_difference(floor.sd, 8), 4) + " nats with 80 % power, at best";

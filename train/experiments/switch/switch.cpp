@@ -41,9 +41,7 @@ Sample with_long_losses(const Experiment& experiment, const Sample& sample, std:
 }  // namespace
 
 Report report_switch(const Experiment& experiment) {
-  Report report;
-  report.verdict = "unfinished";
-  report.result = "Its runs are not all recorded yet.";
+  Report report = unfinished_report();
   std::vector<std::pair<Entry, Sample>> found;
   for (const Entry& entry : kEntries)
     for (const Sample& sample : samples_of(experiment, entry.group))
