@@ -21,7 +21,7 @@ configuration() {
   mkdir -p root/"$1"
   cat > root/"$1"/experiment.json <<END
 {
-  "title": "$1", "question": "Is it so?", "source": "none", "primary": "ssmax",
+  "title": "$1", "question": "Is it so?", "source": "none", "claim": "none", "primary": "ssmax",
   "options": {
     "preset": "tiny", "position": "rope", "seq-len": 32, "steps": 60, "warmup-steps": 6, "eval-every": 20, "eval-tokens": 500,
     "attention-every": 0, "checkpoint-every": 20 ${3-}

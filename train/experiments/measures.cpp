@@ -110,14 +110,13 @@ std::vector<Measurement> scales(const MeasureSpec& measure, const MeasuredRun& r
   for (int layer = 0;; layer++) {
     const std::string prefix = "h." + std::to_string(layer) + ".attn.normalizer.";
     if (!file.contains(prefix + "scale")) break;
-    for (int which = 0; which < 2; which++) {
-      const std::string name = prefix + (which == 0 ? "scale" : "bias");
-      if (!file.contains(name)) continue;
-      std::vector<float> values(file.size(name));
-      file.read(name, values.data());
+    for (const char* which : {"scale", "bias"}) {
+      if (!file.contains(prefix + which)) continue;
+      std::vector<float> values(file.size(prefix + which));
+      file.read(prefix + which, values.data());
+      const std::string quantity = measure.name + (which == std::string("bias") ? ".bias" : "");
       for (size_t head = 0; head < values.size(); head++)
-        result.push_back(
-            {run.plan.name, measure.name, double(layer * values.size() + head), double(which), double(values[head])});
+        result.push_back({run.plan.name, quantity, double(layer), double(head), double(values[head])});
     }
   }
   if (result.empty()) result.push_back({run.plan.name, measure.name, 0, 0, kMissing});  // it learns none

@@ -22,7 +22,7 @@ struct MeasuredRun {
 //   needle       NAME: share of exact answers at context length x, depth y; NAME.first-digit the same of the first digit;
 //                NAME.top-score the mean score of each example's best head; NAME.heads: score of the x-th best head at
 //                length y, mean over depths
-//   scales       NAME: the normalizer's learned scalar number y (0 s, 1 b), x = layer * heads + head, at the end
+//   scales       NAME: the learned s of layer x, head y at the end; NAME.bias: b
 //   attention    NAME: the jacobian of train's attention records at update x in layer y, mean over heads; NAME.saturated,
 //                NAME.entropy, NAME.row_sum_mean, NAME.dweight_norm, NAME.dscore_norm the same of other fields;
 //                NAME.scores: the density of the scores of all layers and heads at the score x at update y: the first

@@ -267,13 +267,14 @@ Configuration read_configuration(const std::string& folder, const std::string& s
   const std::string path = (fs::path(folder) / "experiment.json").string(), where = "'" + path + "'";
   const Json json = parse_strict_json<Json>(read_small_file(path), where);
   Section section(json, where,
-                  {"title", "question", "source", "baseline", "primary", "options", "data", "tune", "groups"});
+                  {"title", "question", "source", "claim", "baseline", "primary", "options", "data", "tune", "groups"});
   Configuration result;
   result.folder = folder;
   result.name = fs::path(folder).filename().string();
   result.title = section.text("title");
   result.question = section.text("question");
   result.source = section.text("source");
+  result.claim = section.text("claim");
   result.baseline = section.text("baseline", "softmax");
   result.primary = section.text("primary", "");
   result.options = section.options("options");

@@ -63,7 +63,7 @@ struct TuneSpec {
 struct Configuration {
   std::string name;    // the folder's
   std::string folder;  // train/experiments/noise
-  std::string title, question, source;
+  std::string title, question, source, claim;  // claim: what the source says, in our words
   std::string baseline = "softmax";
   std::string primary;  // the normalizer of the one comparison that was named beforehand; "" where there is none
   Options options;      // of every run

@@ -55,6 +55,7 @@ std::string report_text(const Experiment& experiment, const Report& report) {
       "<!-- Made by build/reproduce from the records beside it; changes by hand are overwritten. -->\n\n";
   text += "# " + upper_first(configuration.title) + "\n\n";
   text += "**" + configuration.question + "** (" + configuration.source + ")\n\n";
+  text += "The claim: " + configuration.claim + "\n\n";
   text += upper_first(report.verdict) + ": " + report.result + ".\n\n";
   for (const auto& [name, script] : report.figures) text += "![" + configuration.title + "](" + name + ".svg)\n\n";
   text += report.body + "\n";

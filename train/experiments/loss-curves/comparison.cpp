@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <tuple>
 
+#include "model/parameters.h"
 #include "train/command_line.h"
 #include "train/comparison.h"
 #include "train/console.h"
@@ -145,20 +147,27 @@ std::string figure_of(const Experiment& experiment, const std::vector<Compared>&
 
 // The learned scalars at the end: the mean over seeds, by layer and head.
 std::string scales_table(const Experiment& experiment, const Sample& sample) {
-  std::map<std::pair<double, double>, std::vector<double>> values;  // by (which, place)
-  for (const ResultRow* row : sample.rows)
-    for (const Measurement& m : experiment.records.measured(row->run, "scale"))
-      if (std::isfinite(m.value)) values[{m.y, m.x}].push_back(m.value);
-  if (values.empty()) return "";
-  std::vector<std::vector<std::string>> rows;
-  for (const auto& [key, numbers] : values) {
-    const auto& [which, place] = key;
-    const size_t heads = 4, layer = size_t(place) / heads, head = size_t(place) % heads;
-    if (head == 0) rows.push_back({which == 0 ? "s" : "b", std::to_string(layer)});
-    rows.back().push_back(with_interval(estimate(numbers), 3));
+  const int T = std::stoi(experiment.configuration.options.at("seq-len"));
+  std::string text;
+  for (const auto& [quantity, name, start] :
+       {std::tuple("scale", "s", initial_scale(T, false)), std::tuple("scale.bias", "b", 0.0)}) {
+    std::map<double, std::map<double, std::vector<double>>> layers;  // by layer, head: one value a seed
+    for (const ResultRow* row : sample.rows)
+      for (const Measurement& m : experiment.records.measured(row->run, quantity))
+        if (std::isfinite(m.value)) layers[m.x][m.y].push_back(m.value);
+    if (layers.empty()) continue;
+    std::vector<std::string> header{"layer"};
+    for (const auto& [head, values] : layers.begin()->second) header.push_back("head " + fixed_text(head, 0));
+    std::vector<std::vector<std::string>> rows;
+    for (const auto& [layer, heads] : layers) {
+      rows.push_back({fixed_text(layer, 0)});
+      for (const auto& [head, values] : heads) rows.back().push_back(with_interval(estimate(values), 3));
+    }
+    text += "The " + std::string(name) + " that `" + sample.normalizer +
+            "` has learned, mean over seeds; it starts at " + fixed_text(start, 3) + ":\n\n" +
+            markdown_table(header, rows) + "\n";
   }
-  return "`" + sample.normalizer + "`: learned scalars at the end, mean over seeds (b starts at 0)\n\n" +
-         markdown_table({"", "layer", "head 0", "head 1", "head 2", "head 3"}, rows) + "\n";
+  return text;
 }
 
 std::string rate_words(const Experiment& experiment, const std::string& rate) {
