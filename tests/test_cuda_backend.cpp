@@ -152,8 +152,9 @@ namespace {
 // Times the condition of the normalizer. In fp32 only the order of sums differs; in bf16 the tiled kernels round weights
 // and dz, as operands of a second product.
 constexpr Tolerance kTiles = kStoredExactly ? Tolerance{2e-6, 6e-6} : Tolerance{0.01, 0.03};
-// Of the learned scalars' gradients: sums over all rows whose terms cancel.
-constexpr Tolerance kTileScalars = kStoredExactly ? Tolerance{1e-5, 1e-5} : Tolerance{1e-4, 1e-4};
+// Of the gradients of what is learned: sums over all rows whose terms cancel, in these shapes to as little as a tenth of
+// their size; the two kernels, each off by its own rounding, differ by 2e-5 at most.
+constexpr Tolerance kTileScalars = kStoredExactly ? Tolerance{4e-5, 4e-5} : Tolerance{1e-4, 1e-4};
 
 struct PlainAttention {
   template <class N, class... Arguments>
