@@ -126,8 +126,8 @@ AttentionSums observe_head(const float* qkv, const float* dout, const float* the
   return sums;
 }
 
-// One AttentionSums per head, of one layer. qkv (B,T,3C), theta, length_scale and slopes as the attention kernel had them; dout
-// (B,T,C) is the gradient of its output.
+// One AttentionSums per head, of one layer. qkv (B,T,3C), theta, length_scale and slopes as the attention kernel had
+// them; dout (B,T,C) is the gradient of its output.
 template <class N>
 std::vector<AttentionSums> observe_attention(const float* qkv, const float* dout, const float* theta,
                                              const float* length_scale, const float* slopes, size_t B, size_t T,

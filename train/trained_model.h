@@ -37,8 +37,8 @@ struct TrainedModel {
     config.normalizer_params = SelectedNormalizer::params;
   }
 
-  // Allocates for B x T tokens at once and reads the tensors; returns the plan. T may not exceed what the
-  // model has learned positions or scales for.
+  // Allocates for B x T tokens at once and reads the tensors; returns the plan. T may not exceed what
+  // the model has learned positions or scales for.
   MemoryPlan load(size_t B, size_t T, const ThreadCount& threads) {
     require_learned_lengths(config, T, "the model");
     constexpr int kWords = kRowWords<SelectedNormalizer>;
