@@ -1,5 +1,8 @@
-// learned-scale: the p_n that a model learns for each context size n, fitted by a_1 ln n + a_2.
+// learned-scale: the scale of the scores that a model learns for each context size n, fitted by a_1 ln n + a_2. p_n itself is
+// known up to r p_n + c only, for s / r and b - c s / r undo that; so what is fitted is c_n = s p_n + b, s and b being means
+// over all heads, which the data do fix.
 #include <cmath>
+#include <map>
 
 #include "train/comparison.h"
 #include "train/experiments/figure.h"
@@ -7,10 +10,26 @@
 
 namespace {
 
-// p_n of a run by n, for n >= 2: the only key of the first query has weight 1 whatever p_1 is.
-CurveOfMeans scales_of(const Experiment& experiment, const Sample& sample) {
-  CurveOfMeans curve = mean_curve(experiment, sample, "length-scale");
-  if (!curve.x.empty() && curve.x.front() < 2) curve.x.erase(curve.x.begin()), curve.y.erase(curve.y.begin());
+double mean_of(const std::vector<Measurement>& measurements) {
+  std::vector<double> values;
+  for (const Measurement& m : measurements) values.push_back(m.value);
+  return estimate(values).mean;
+}
+
+// c_n of the runs by n, for n >= 2: the only key of the first query has weight 1 whatever its scale is.
+CurveOfMeans scales_of(const Experiment& experiment, const std::vector<const ResultRow*>& rows) {
+  std::map<double, std::vector<double>> by_size;
+  for (const ResultRow* row : rows) {
+    const double s = mean_of(experiment.records.measured(row->run, "scale")),
+                 b = mean_of(experiment.records.measured(row->run, "scale.bias"));
+    for (const Measurement& m : experiment.records.measured(row->run, "length-scale"))
+      if (m.x >= 2) by_size[m.x].push_back(s * m.value + b);
+  }
+  CurveOfMeans curve;
+  for (const auto& [n, values] : by_size) {
+    curve.x.push_back(n);
+    curve.y.push_back(estimate(values));
+  }
   return curve;
 }
 
@@ -34,19 +53,17 @@ Report report_learned_scale(const Experiment& experiment) {
 
   std::vector<double> slopes, intercepts, explained;
   for (const ResultRow* row : learned->rows) {
-    Sample one = *learned;
-    one.rows = {row};
-    const Line line = fit_of(scales_of(experiment, one));
+    const Line line = fit_of(scales_of(experiment, {row}));
     slopes.push_back(line.slope), intercepts.push_back(line.intercept), explained.push_back(line.r_squared);
   }
-  const CurveOfMeans mean = scales_of(experiment, *learned);
+  const CurveOfMeans mean = scales_of(experiment, learned->rows);
   const Line line = fit_of(mean);
   Panel panel;
   panel.x_label = "context size n (tokens)";
-  panel.y_label = "learned p_n (times that of softmax at the start)";
+  panel.y_label = "learned scale c_n (softmax has 1)";
   panel.log_x = true;
   Series points, fit;
-  points.label = "p_n, mean over seeds";
+  points.label = "c_n, mean over seeds";
   points.style = 2, points.line = false, points.points = true;
   points.x = mean.x, points.y = mean.y;
   fit.label = "a_1 ln n + a_2";
@@ -60,7 +77,7 @@ Report report_learned_scale(const Experiment& experiment) {
   const Estimate slope = estimate(slopes);
   report.body =
       markdown_table(
-          {"fit of p_n = a_1 ln n + a_2, n = 2 to " + fixed_text(mean.x.back(), 0), "over seeds"},
+          {"fit of c_n = a_1 ln n + a_2, n = 2 to " + fixed_text(mean.x.back(), 0), "over seeds"},
           {{"a_1", with_interval(slope)},
            {"a_2", with_interval(estimate(intercepts))},
            {"R² of each seed", with_interval(estimate(explained), 3)},
@@ -68,9 +85,10 @@ Report report_learned_scale(const Experiment& experiment) {
            {"test loss − softmax's [nats]", signed_with_interval(estimate(paired_losses(*learned, *base)))}}) +
       "\nThe paper's form is not known beyond what is told of it: here the weights are softmax((s p_n + b) z), s and "
       "b\n"
-      "for each layer and head, one p_n for each context size. p_n and s share a factor that the data do not fix.\n";
+      "for each layer and head, one p_n for each context size; c_n = s p_n + b with the means of s and b over all "
+      "heads.\n";
   report.setting = "`kjv`, " + std::to_string(learned->rows.size()) + " seeds, n up to " + fixed_text(mean.x.back(), 0);
-  report.result = "p_n = a_1 ln n + a_2 with a_1 = " + with_interval(slope, 3) +
+  report.result = "c_n = a_1 ln n + a_2 with a_1 = " + with_interval(slope, 3) +
                   ", R² = " + fixed_text(line.r_squared, 3) + " for the mean over seeds";
   report.verdict = !is_resolved(slope) ? kNotResolved : slope.mean > 0 ? kReproduced : kNotReproduced;
   return report;
