@@ -52,6 +52,8 @@ snapshot > "$temp/before"
 reproduce --dry-run
 check "the plan comes with tokens, operations, time and memory" ended 0 "million tokens" "petaflop" "memory" "training alone"
 check "and nothing is written for it" unchanged
+reproduce --restart --dry-run
+check "rows are not forgotten in a plan" ended 2 "--restart"
 
 reproduce first
 check "an experiment runs to its end" ended 0 "first  1 of"
@@ -145,11 +147,16 @@ echo "a,b" >> root/first/results.csv
 refused "a damaged record" "results.csv' line|columns" "$build/reproduce" first --root root --build "$build"
 refused "an unknown scale" "huge" "$build/reproduce" second --root root --build "$build" --scale huge
 
+sed 's/"normalizers": \["softmax", "ssmax"\], "grid"/"normalizers": ["softmax"], "grid"/' kept.json > root/first/experiment.json
+refused "a tuned rate of a normalizer that is not tuned" "tuned|ssmax" "$build/reproduce" first --root root --build "$build"
+
 # What is committed: tables follow from rows, and the README says what they say.
 cd "$here" || exit 2
 cp -r train/experiments "$temp/committed"
 run "$BUILD/reproduce" --report --root "$temp/committed"
 check "the committed experiments are reported" ended 0
+run "$BUILD/reproduce" --dry-run --scale large --gflops 1000
+check "and planned at GPT-2's size" ended 0 "What is left takes about"
 for table in train/experiments/*/results.md; do
   check "$table follows from the records beside it" cmp "$table" "$temp/committed/${table#train/experiments/}"
   check "and its row stands in the README" grep -qxF -- "$(tail -n 1 "$table")" README.md

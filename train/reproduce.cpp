@@ -37,6 +37,8 @@ ReproduceOptions parse_reproduce_options(int argc, const char* const* argv) {
   line.add("build", runner.build, "folder of the programs");
   line.add("list-normalizers", options.list_normalizers, "print the normalizers that the experiments need, and stop");
   line.parse(argc, argv);
+  if (options.restart && (options.dry_run || options.report))
+    throw Error("--restart forgets rows, which --dry-run and --report do not; give it alone");
   return options;
 }
 

@@ -60,8 +60,9 @@ std::vector<std::vector<double>> evaluated_csv(const MeasureSpec& measure, const
                                  std::to_string(run.threads)};
   words.insert(words.end(), more.begin(), more.end());
   for (const auto& [name, value] : options) words.insert(words.end(), {"--" + name, value});
-  if (run_process(words, log) != 0)
-    throw Failure(run.plan.name + ", " + measure.name + ": evaluate failed: " + last_line(log));
+  const int exit_code = run_process(words, log);
+  stop_if_interrupted();
+  if (exit_code != 0) throw Failure(run.plan.name + ", " + measure.name + ": evaluate failed: " + last_line(log));
   return read_csv(csv);
 }
 

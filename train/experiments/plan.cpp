@@ -185,10 +185,7 @@ Tuning tune(const Configuration& configuration, const TuneSpec& spec, const std:
       if (sum < best_loss) best_loss = sum, best = lr;
     }
     if (!complete) return result;
-    if (best == 0)
-      throw Failure(configuration.name + ": " + normalizer +
-                    " diverged at every learning rate of the grid; give it lower ones in " + configuration.folder +
-                    "/experiment.json");
+    if (best == 0) best = grid.front();  // it diverged at every rate: look lower
     const bool at_low_end = best == grid.front(), at_high_end = best == grid.back();
     if ((!at_low_end && !at_high_end) || extensions == 2 * kMostExtensions) {
       result.best = best;
@@ -225,11 +222,28 @@ std::string in_tokens(const std::string& text, int T) {
   return result;
 }
 
+// A shared or tuned rate comes from tuning.
+void require_tuning(const Configuration& configuration, const std::string& where) {
+  auto is_tuned = [&](const std::string& normalizer) {
+    const std::vector<std::string> none, &tuned = configuration.tune ? configuration.tune->normalizers : none;
+    return std::find(tuned.begin(), tuned.end(), normalizer) != tuned.end();
+  };
+  for (const GroupSpec& group : configuration.groups)
+    for (const std::string& rate : group.rates) {
+      if (rate == "shared" && !is_tuned(configuration.baseline))
+        throw Error(where + " has the rate shared in group '" + group.name + "', but does not tune " +
+                    configuration.baseline);
+      for (const std::string& normalizer : group.normalizers)
+        if (rate == "tuned" && !is_tuned(normalizer))
+          throw Error(where + " has the rate tuned in group '" + group.name + "', but does not tune " + normalizer);
+    }
+}
+
 // The same experiment at another size: other options, other data, another grid.
 void apply_scale(Configuration& configuration, const std::string& path) {
   const std::string where = "'" + path + "'";
   const Json json = parse_strict_json<Json>(read_small_file(path), where);
-  Section section(json, where, {"what", "options", "data", "grid"});
+  Section section(json, where, {"what", "options", "data", "grid", "start-step"});
   const Options options = section.options("options"), data = section.options("data");
   auto renamed = [&](std::string& name) {
     if (const auto found = data.find(name); found != data.end()) name = found->second;
@@ -241,7 +255,7 @@ void apply_scale(Configuration& configuration, const std::string& path) {
   }
   for (GroupSpec& group : configuration.groups) {
     renamed(group.data);
-    if (group.start_step > 0) throw Error(where + " has no steps at which a group could start");
+    if (group.start_step > 0) group.start_step = section.natural("start-step", 0);
   }
 }
 
@@ -293,6 +307,7 @@ Configuration read_configuration(const std::string& folder, const std::string& s
   }
   if (section.has("groups"))
     for (const Json& group : section.at("groups")) result.groups.push_back(read_group(group, where + ", groups"));
+  require_tuning(result, where);
   if (scale != "small") apply_scale(result, (fs::path(folder).parent_path() / (scale + ".json")).string());
   if (result.groups.empty() && !result.tune) return result;  // it trains nothing
   const int T = sequence_length(result);

@@ -32,9 +32,9 @@ struct RunPlan {
 
 // One more evaluation of the trained model.
 struct MeasureSpec {
-  std::string name;     // of the quantity in measurements.csv
-  std::string kind;     // "by-position", "needle", "attention", "scales", "length-scale"
-  Options options;      // of evaluate
+  std::string name;  // of the quantity in measurements.csv
+  std::string kind;  // "by-position", "needle", "attention", "scales", "length-scale"
+  Options options;   // of evaluate
 };
 
 // One set of runs: every normalizer x variant x seed at the rate named.
@@ -61,8 +61,8 @@ struct TuneSpec {
 };
 
 struct Configuration {
-  std::string name;    // the folder's
-  std::string folder;  // train/experiments/noise
+  std::string name;                            // the folder's
+  std::string folder;                          // train/experiments/noise
   std::string title, question, source, claim;  // claim: what the source says, in our words
   std::string baseline = "softmax";
   std::string primary;  // the normalizer of the one comparison that was named beforehand; "" where there is none

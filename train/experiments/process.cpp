@@ -82,6 +82,10 @@ void pass_on_interrupts() {
 
 bool processes_interrupted() { return is_interrupted; }
 
+void stop_if_interrupted() {
+  if (is_interrupted) throw Failure("interrupted; the same command goes on where this one stopped");
+}
+
 std::string last_line(const std::string& path) {
   std::ifstream file(path);
   std::string line, last;

@@ -12,6 +12,8 @@ int run_process(const std::vector<std::string>& words, const std::string& log);
 // processes_interrupted() says so; the second ends this program too.
 void pass_on_interrupts();
 bool processes_interrupted();
+// Failure, saying how to go on, where it does.
+void stop_if_interrupted();
 
 // The last line of a file that is not blank, "" where there is none.
 std::string last_line(const std::string& path);

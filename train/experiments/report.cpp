@@ -33,13 +33,6 @@ std::string upper_first(std::string text) {
 
 }  // namespace
 
-Report unfinished_report() {
-  Report report;
-  report.verdict = "unfinished";
-  report.result = "its runs are not all recorded yet";
-  return report;
-}
-
 Analysis analysis_of(const std::string& name) {
   static const std::map<std::string, Analysis> own{{"noise", report_noise},    {"length", report_length},
                                                    {"switch", report_switch},  {"gradients", report_gradients},
@@ -82,6 +75,15 @@ void write_report(const Experiment& experiment, const RunnerOptions& options) {
     return;
   }
   Report report = analysis_of(experiment.configuration.name)(experiment);
+  const size_t missing = experiment.missing().size() + experiment.plan.later.size();
+  if (missing > 0) {
+    report.verdict = "unfinished";
+    report.result = std::to_string(missing) + " runs are not recorded yet";
+  }
+  if (report.verdict.empty()) {
+    report.verdict = "not judged";
+    report.result = "a run of the primary comparison diverged";
+  }
   std::erase_if(report.figures, [](const auto& figure) { return figure.second.empty(); });
   const std::string end = options.scale == "small" ? "" : "-" + options.scale;
   const fs::path folder = experiment.configuration.folder;
@@ -100,13 +102,6 @@ void write_report(const Experiment& experiment, const RunnerOptions& options) {
 }
 
 // ---------------------------------------------------------------------------------------------- for analyses
-
-std::vector<double> Sample::losses() const {
-  std::vector<double> result;
-  if (diverged > 0) return result;
-  for (const ResultRow* row : rows) result.push_back(row->test_loss);
-  return result;
-}
 
 std::vector<Sample> samples_of(const Experiment& experiment, const std::string& group) {
   std::vector<Sample> result;
@@ -127,10 +122,10 @@ std::vector<Sample> samples_of(const Experiment& experiment, const std::string& 
   return result;
 }
 
-const Sample* find_sample(const std::vector<Sample>& samples, const std::string& normalizer, double lr,
+const Sample* find_sample(const std::vector<Sample>& samples, const std::string& normalizer, std::optional<double> lr,
                           const std::string& variant) {
   for (const Sample& sample : samples)
-    if (sample.normalizer == normalizer && sample.lr == lr && sample.variant == variant) return &sample;
+    if (sample.normalizer == normalizer && (!lr || sample.lr == *lr) && sample.variant == variant) return &sample;
   return nullptr;
 }
 
@@ -170,10 +165,17 @@ std::map<double, double> values_by_x(const Experiment& experiment, const std::st
 
 }  // namespace
 
-std::vector<double> paired_losses(const Sample& a, const Sample& b) {
+std::vector<double> values_of(const Sample& sample, const RunValue& value) {
+  std::vector<double> result;
+  if (sample.diverged > 0) return result;
+  for (const ResultRow* row : sample.rows) result.push_back(value(*row));
+  return result;
+}
+
+std::vector<double> paired_values(const Sample& a, const Sample& b, const RunValue& value) {
   std::vector<double> result;
   if (a.diverged + b.diverged > 0) return result;
-  for (const auto& [row, other] : pairs(a, b)) result.push_back(row->test_loss - other->test_loss);
+  for (const auto& [row, other] : pairs(a, b)) result.push_back(value(*row) - value(*other));
   return result;
 }
 
@@ -210,6 +212,13 @@ std::string signed_with_interval(const Estimate& estimate, int decimals) {
 
 bool is_resolved(const Estimate& difference) {
   return difference.has_interval() && std::abs(difference.mean) > difference.half_width;
+}
+
+std::string p_text(double p) { return std::isnan(p) ? "-" : p < 0.001 ? "< 0.001" : fixed_text(p, 3); }
+
+std::string verdict_of(const Estimate& difference, bool claimed_below) {
+  if (!is_resolved(difference)) return kNotResolved;
+  return (difference.mean < 0) == claimed_below ? kReproduced : kNotReproduced;
 }
 
 std::string markdown_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,9 +22,7 @@ inline constexpr const char* kReproduced = "reproduced";
 inline constexpr const char* kNotReproduced = "not reproduced";
 inline constexpr const char* kNotResolved = "not resolved at this scale";
 
-// Of an experiment whose runs are not all recorded.
-Report unfinished_report();
-
+// Of what is recorded; where runs are missing, write_report() calls the verdict unfinished.
 using Analysis = std::function<Report(const Experiment&)>;
 
 // The analysis of an experiment by its name; that of a plain comparison where it has none of its own.
@@ -50,17 +49,22 @@ struct Sample {
   double lr = 0;
   std::vector<const ResultRow*> rows;  // by seed, diverged ones too
   size_t diverged = 0;
-
-  std::vector<double> losses() const;  // test losses; empty where a run diverged, whose count then stands for a mean
 };
+
+// What is said of one run: its final test loss, or a figure made of its measurements.
+using RunValue = std::function<double(const ResultRow&)>;
+inline double final_test_loss(const ResultRow& row) { return row.test_loss; }
+
+// By seed; nothing where a run diverged, whose count then stands for a mean.
+std::vector<double> values_of(const Sample& sample, const RunValue& value = final_test_loss);
+// a's minus b's by seed, over the seeds that both have; nothing where a run of either diverged.
+std::vector<double> paired_values(const Sample& a, const Sample& b, const RunValue& value = final_test_loss);
 
 // The samples of a group, in the order of the configuration.
 std::vector<Sample> samples_of(const Experiment& experiment, const std::string& group);
-const Sample* find_sample(const std::vector<Sample>& samples, const std::string& normalizer, double lr,
-                          const std::string& variant = "");
-
-// a - b by seed, over the seeds that both have; empty unless every run of both converged.
-std::vector<double> paired_losses(const Sample& a, const Sample& b);
+// nullptr where there is none; without a rate, the first of that normalizer.
+const Sample* find_sample(const std::vector<Sample>& samples, const std::string& normalizer,
+                          std::optional<double> lr = std::nullopt, const std::string& variant = "");
 
 // A mean over runs of a measurement at each x it has, as points of a curve.
 struct CurveOfMeans {
@@ -74,6 +78,9 @@ CurveOfMeans difference_curve(const Experiment& experiment, const Sample& a, con
 std::string with_interval(const Estimate& estimate, int decimals = 4);         // "1.1684 ± 0.0021"
 std::string signed_with_interval(const Estimate& estimate, int decimals = 4);  // "+0.0024 ± 0.0065"
 bool is_resolved(const Estimate& difference);                                  // its interval leaves out 0
+std::string p_text(double p);                                                  // "0.032", "< 0.001", "-" for NaN
+// Of a primary comparison whose claim is that the difference is below 0, or above it.
+std::string verdict_of(const Estimate& difference, bool claimed_below);
 
 // A table in markdown.
 std::string markdown_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows);

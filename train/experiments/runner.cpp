@@ -97,13 +97,18 @@ std::string data_folder(const RunnerOptions& options, const std::string& data) {
   return (fs::path(options.data) / data).string();
 }
 
+// Of the hashes of token files by name.
+std::string hash_of(const std::map<std::string, std::string>& files) {
+  std::string text;
+  for (const auto& [file, hash] : files) text += file + " " + hash + "\n";
+  return sha256_hex(text).substr(0, 12);
+}
+
 // A hash of what a folder of token files holds, "" where there is no such folder yet.
 std::string data_hash(const RunnerOptions& options, const std::string& data) {
   const std::string folder = data_folder(options, data);
   if (!fs::exists(fs::path(folder) / "tokens.json")) return "";
-  std::string text;
-  for (const auto& [file, hash] : load_dataset(folder, 0).sha256) text += file + " " + hash + "\n";
-  return sha256_hex(text).substr(0, 12);
+  return hash_of(load_dataset(folder, 0).sha256);
 }
 
 void prepare_data(const Experiment& experiment, const RunnerOptions& options, const std::string& data) {
@@ -118,8 +123,9 @@ void prepare_data(const Experiment& experiment, const RunnerOptions& options, co
   }
   fs::create_directories(options.runs);
   const std::string log = (fs::path(options.runs) / (data + ".prepare.log")).string();
-  if (run_process(with_options({options.build + "/prepare", "--out", folder}, how), log) != 0)
-    throw Failure("data '" + data + "' could not be prepared: " + last_line(log));
+  const int exit_code = run_process(with_options({options.build + "/prepare", "--out", folder}, how), log);
+  stop_if_interrupted();
+  if (exit_code != 0) throw Failure("data '" + data + "' could not be prepared: " + last_line(log));
 }
 
 // --- one run ---------------------------------------------------------------------------------------------------------
@@ -134,7 +140,7 @@ std::string run_folder(const RunPlan& run, const RunnerOptions& options) {
 }
 
 [[noreturn]] void fail(const RunPlan& run, const std::string& log, const std::string& program) {
-  if (processes_interrupted()) throw Failure("interrupted; the same command goes on where this one stopped");
+  stop_if_interrupted();
   throw Failure(run.name + ": " + program + " failed: " + last_line(log) + " (its output is in '" + log + "')");
 }
 
@@ -152,6 +158,9 @@ Run trained_run(const RunPlan& run, const RunnerOptions& options) {
     if (!fs::exists(fs::path(folder) / "metrics.jsonl")) return std::nullopt;
     Run record = read_run(folder);
     if (record.state == RunState::kUnfinished) return std::nullopt;
+    if (hash_of(record.data_hashes) != data_hash(options, run.data))
+      throw Failure("'" + folder + "' was trained on other data than '" + data_folder(options, run.data) +
+                    "' holds now; remove it, and it is trained again");
     return record;
   };
   if (std::optional<Run> record = finished()) return *record;
@@ -259,6 +268,9 @@ Result result_of(const RunPlan& plan, const std::vector<MeasureSpec>& measures, 
     const std::vector<Measurement> more =
         measured(measure, MeasuredRun{plan, run, run_folder(plan, options), data_folder(options, plan.data),
                                       options.build, options.threads});
+    const auto is_it = [&](const Measurement& m) { return m.quantity == measure.name; };
+    if (std::none_of(more.begin(), more.end(), is_it))
+      throw Failure(plan.name + ": nothing was measured for '" + measure.name + "'");
     result.measurements.insert(result.measurements.end(), more.begin(), more.end());
   }
   return result;
@@ -519,20 +531,18 @@ class Batch {
       free_.wait(lock, [&] { return std::none_of(needed.begin(), needed.end(), is_busy); });
       busy_.insert(needed.begin(), needed.end());
       lock.unlock();
-      Result result;
       std::string problem;
       try {
-        result = result_of(run, measures_of(experiment_, run), options_);
+        const Result result = result_of(run, measures_of(experiment_, run), options_);
+        lock.lock();
+        record(run, result);
       } catch (const std::exception& error) {
         problem = error.what();
       }
-      lock.lock();
+      if (!lock.owns_lock()) lock.lock();
       for (const std::string& hash : needed) busy_.erase(hash);
       free_.notify_all();
-      if (problem.empty())
-        record(run, result);
-      else if (problem_.empty())
-        problem_ = problem;
+      if (problem_.empty()) problem_ = problem;
     }
   }
 
@@ -567,6 +577,7 @@ class Batch {
 void run_experiment(Experiment& experiment, const RunnerOptions& options) {
   fs::create_directories(options.runs);
   while (!experiment.missing().empty() || !experiment.plan.complete) {
+    stop_if_interrupted();
     std::set<std::string> data;
     for (const RunPlan* run : experiment.missing()) {
       data.insert(run->data);

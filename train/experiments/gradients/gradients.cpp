@@ -30,16 +30,14 @@ std::map<double, double> by_update(const Experiment& experiment, const std::stri
   return result;
 }
 
-enum class When { kFirst, kLast };
-
-std::vector<double> values_of(const Experiment& experiment, const Sample& sample, const std::string& quantity,
-                              When when) {
-  std::vector<double> values;
-  for (const ResultRow* row : sample.rows) {
-    const std::map<double, double> curve = by_update(experiment, row->run, quantity);
-    if (!curve.empty()) values.push_back(when == When::kFirst ? curve.begin()->second : curve.rbegin()->second);
-  }
-  return values;
+// At update 1, and at the last record; NaN where there is none.
+double first_value(const Experiment& experiment, const ResultRow& row, const std::string& quantity) {
+  const std::map<double, double> curve = by_update(experiment, row.run, quantity);
+  return curve.empty() ? kMissing : curve.begin()->second;
+}
+double last_value(const Experiment& experiment, const ResultRow& row, const std::string& quantity) {
+  const std::map<double, double> curve = by_update(experiment, row.run, quantity);
+  return curve.empty() ? kMissing : curve.rbegin()->second;
 }
 
 Panel curves_panel(const Experiment& experiment, const std::vector<Sample>& samples, const std::string& quantity,
@@ -92,27 +90,14 @@ Panel scores_panel(const Experiment& experiment, const Sample& sample) {
 }  // namespace
 
 Report report_gradients(const Experiment& experiment) {
-  Report report = unfinished_report();
+  Report report;
   const std::vector<Sample> samples = samples_of(experiment, "all");
-  const Sample *base = nullptr, *primary = nullptr;
-  for (const Sample& sample : samples) {
-    if (sample.normalizer == experiment.configuration.baseline) base = &sample;
-    if (sample.normalizer == experiment.configuration.primary) primary = &sample;
-  }
+  const Sample *base = find_sample(samples, experiment.configuration.baseline),
+               *primary = find_sample(samples, experiment.configuration.primary);
   if (!base || !primary) return report;
 
-  auto difference = [&](const Sample& sample) {
-    std::vector<double> differences;
-    for (const ResultRow* row : sample.rows)
-      for (const ResultRow* other : base->rows) {
-        if (row->seed != other->seed) continue;
-        const std::map<double, double> ours = by_update(experiment, row->run, kJacobian),
-                                       theirs = by_update(experiment, other->run, kJacobian);
-        if (!ours.empty() && !theirs.empty())
-          differences.push_back(std::log(ours.rbegin()->second / theirs.rbegin()->second));
-      }
-    return estimate(differences);
-  };
+  auto log_jacobian = [&](const ResultRow& row) { return std::log(last_value(experiment, row, kJacobian)); };
+  auto difference = [&](const Sample& sample) { return estimate(paired_values(sample, *base, log_jacobian)); };
   auto ratio_text = [](const Estimate& log_ratio) {
     if (log_ratio.count == 0) return std::string("-");
     return fixed_text(std::exp(log_ratio.mean), 2) +
@@ -127,17 +112,18 @@ Report report_gradients(const Experiment& experiment) {
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < samples.size(); i++) {
     const Sample& sample = samples[i];
-    auto cell = [&](const std::string& quantity, When when, int decimals) {
-      return with_interval(estimate(values_of(experiment, sample, quantity, when)), decimals);
+    auto at_end = [&](const std::string& quantity, int decimals) {
+      auto value = [&](const ResultRow& row) { return last_value(experiment, row, quantity); };
+      return with_interval(estimate(values_of(sample, value)), decimals);
     };
+    auto jacobian_at_start = [&](const ResultRow& row) { return first_value(experiment, row, kJacobian); };
     const double p = &sample == primary ? p_value(difference(sample)) : corrected[i];
     rows.push_back({"`" + sample.normalizer + "`" + (&sample == primary ? " (primary)" : ""),
                     std::to_string(sample.rows.size()) +
                         (sample.diverged > 0 ? ", " + std::to_string(sample.diverged) + " diverged" : ""),
-                    cell(kJacobian, When::kFirst, 4), cell(kJacobian, When::kLast, 4),
-                    &sample == base ? "-" : ratio_text(difference(sample)), std::isnan(p) ? "-" : fixed_text(p, 3),
-                    cell("attention.saturated", When::kLast, 3), cell("attention.entropy", When::kLast, 3),
-                    cell("attention.row_sum_mean", When::kLast, 3)});
+                    with_interval(estimate(values_of(sample, jacobian_at_start)), 4), at_end(kJacobian, 4),
+                    &sample == base ? "-" : ratio_text(difference(sample)), p_text(p), at_end("attention.saturated", 3),
+                    at_end("attention.entropy", 3), at_end("attention.row_sum_mean", 3)});
   }
   report.body =
       "jacobian: rms dL/dz over rms dL/da, mean over layers and heads; its ratio to softmax's at the end is the\n"
@@ -157,11 +143,12 @@ Report report_gradients(const Experiment& experiment) {
   report.figures.push_back({"scores", figure_script(panels)});
 
   const Estimate log_ratio = difference(*primary);
+  auto saturated = [&](const ResultRow& row) { return last_value(experiment, row, "attention.saturated"); };
   report.setting = "`kjv`, " + std::to_string(base->rows.size()) + " seeds, " +
                    std::to_string(base->rows.front()->steps) + " updates";
   report.result = "at the end sa_softmax passes on " + ratio_text(log_ratio) + " times softmax's share of gradient; " +
-                  fixed_text(100 * estimate(values_of(experiment, *base, "attention.saturated", When::kLast)).mean, 1) +
+                  fixed_text(100 * estimate(values_of(*base, saturated)).mean, 1) +
                   " % of softmax's rows are saturated";
-  report.verdict = !is_resolved(log_ratio) ? kNotResolved : log_ratio.mean > 0 ? kReproduced : kNotReproduced;
+  report.verdict = verdict_of(log_ratio, false);
   return report;
 }

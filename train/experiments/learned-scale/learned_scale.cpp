@@ -42,13 +42,10 @@ Line fit_of(const CurveOfMeans& curve) {
 }  // namespace
 
 Report report_learned_scale(const Experiment& experiment) {
-  Report report = unfinished_report();
+  Report report;
   const std::vector<Sample> samples = samples_of(experiment, "kjv");
-  const Sample *learned = nullptr, *base = nullptr;
-  for (const Sample& sample : samples) {
-    if (sample.normalizer == "learned_scale") learned = &sample;
-    if (sample.normalizer == experiment.configuration.baseline) base = &sample;
-  }
+  const Sample *learned = find_sample(samples, "learned_scale"),
+               *base = find_sample(samples, experiment.configuration.baseline);
   if (!learned || !base || learned->diverged > 0) return report;
 
   std::vector<double> slopes, intercepts, explained;
@@ -82,7 +79,7 @@ Report report_learned_scale(const Experiment& experiment) {
            {"a_2", with_interval(estimate(intercepts))},
            {"R² of each seed", with_interval(estimate(explained), 3)},
            {"R² of the mean over seeds", fixed_text(line.r_squared, 3)},
-           {"test loss − softmax's [nats]", signed_with_interval(estimate(paired_losses(*learned, *base)))}}) +
+           {"test loss − softmax's [nats]", signed_with_interval(estimate(paired_values(*learned, *base)))}}) +
       "\nThe paper's form is not known beyond what is told of it: here the weights are softmax((s p_n + b) z), s and "
       "b\n"
       "for each layer and head, one p_n for each context size; c_n = s p_n + b with the means of s and b over all "
@@ -90,6 +87,6 @@ Report report_learned_scale(const Experiment& experiment) {
   report.setting = "`kjv`, " + std::to_string(learned->rows.size()) + " seeds, n up to " + fixed_text(mean.x.back(), 0);
   report.result = "c_n = a_1 ln n + a_2 with a_1 = " + with_interval(slope, 3) +
                   ", R² = " + fixed_text(line.r_squared, 3) + " for the mean over seeds";
-  report.verdict = !is_resolved(slope) ? kNotResolved : slope.mean > 0 ? kReproduced : kNotReproduced;
+  report.verdict = verdict_of(slope, false);
   return report;
 }

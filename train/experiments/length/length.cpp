@@ -1,6 +1,7 @@
 // length: the loss at positions beyond the training length, and the mean loss at 1/2 to 16 times that length.
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "train/comparison.h"
 #include "train/experiments/figure.h"
@@ -14,36 +15,19 @@ double training_length(const Experiment& experiment) {
   return std::stod(experiment.configuration.options.at("seq-len"));
 }
 
-// Mean loss over the first `length` positions of a run: the pieces of the measurement that end within them.
-double loss_at_length(const Experiment& experiment, const std::string& run, const std::string& quantity,
-                      double length) {
-  double sum = 0, count = 0;
-  for (const Measurement& m : experiment.records.measured(run, quantity))
-    if (m.x <= length) sum += m.value, count++;
-  return sum / count;
-}
-
-Estimate losses_at_length(const Experiment& experiment, const Sample& sample, const std::string& quantity,
-                          double length) {
-  std::vector<double> losses;
-  for (const ResultRow* row : sample.rows) losses.push_back(loss_at_length(experiment, row->run, quantity, length));
-  return estimate(losses);
-}
-
-Estimate difference_at_length(const Experiment& experiment, const Sample& a, const Sample& b,
-                              const std::string& quantity, double length) {
-  std::vector<double> ours, theirs;
-  for (const ResultRow* row : a.rows)
-    for (const ResultRow* other : b.rows)
-      if (row->seed == other->seed) {
-        ours.push_back(loss_at_length(experiment, row->run, quantity, length));
-        theirs.push_back(loss_at_length(experiment, other->run, quantity, length));
-      }
-  return paired_difference(ours, theirs);
+// Mean loss of a run over the first `length` positions: the pieces of the measurement that lie within them.
+RunValue loss_at_length(const Experiment& experiment, const std::string& quantity, double length) {
+  return [&experiment, quantity, length](const ResultRow& row) {
+    std::vector<double> losses;
+    for (const Measurement& m : experiment.records.measured(row.run, quantity))
+      if (m.x <= length) losses.push_back(m.value);
+    return estimate(losses).mean;
+  };
 }
 
 struct Setting {
   std::string title, group, variant, quantity;
+  bool primary = false;  // holds the primary comparison
 };
 
 std::vector<const Sample*> of_variant(const std::vector<Sample>& samples, const std::string& variant) {
@@ -53,19 +37,60 @@ std::vector<const Sample*> of_variant(const std::vector<Sample>& samples, const 
   return result;
 }
 
-std::string table_of(const Experiment& experiment, const std::vector<const Sample*>& samples,
-                     const std::string& quantity) {
-  const double T = training_length(experiment);
+const Sample* of_normalizer(const std::vector<const Sample*>& samples, const std::string& normalizer) {
+  for (const Sample* sample : samples)
+    if (sample->normalizer == normalizer) return sample;
+  return nullptr;
+}
+
+std::vector<std::string> length_header() {
   std::vector<std::string> header{"normalizer"};
   for (double factor : kFactors) header.push_back(fixed_text(factor, factor < 1 ? 1 : 0) + " T");
+  return header;
+}
+
+std::string losses_table(const Experiment& experiment, const std::vector<const Sample*>& samples,
+                         const std::string& quantity) {
+  const double T = training_length(experiment);
   std::vector<std::vector<std::string>> rows;
   for (const Sample* sample : samples) {
     rows.push_back({"`" + sample->normalizer + "`"});
     for (double factor : kFactors)
-      rows.back().push_back(sample->diverged > 0
-                                ? std::to_string(sample->diverged) + " diverged"
-                                : with_interval(losses_at_length(experiment, *sample, quantity, factor * T), 3));
+      rows.back().push_back(
+          sample->diverged > 0
+              ? std::to_string(sample->diverged) + " diverged"
+              : with_interval(estimate(values_of(*sample, loss_at_length(experiment, quantity, factor * T))), 3));
   }
+  return markdown_table(length_header(), rows);
+}
+
+// Paired differences from the baseline; p at the longest.
+std::string differences_table(const Experiment& experiment, const std::vector<const Sample*>& samples,
+                              const Setting& setting) {
+  const double T = training_length(experiment);
+  const Sample* base = of_normalizer(samples, experiment.configuration.baseline);
+  if (!base) return "";
+  auto difference = [&](const Sample& sample, double factor) {
+    return estimate(paired_values(sample, *base, loss_at_length(experiment, setting.quantity, factor * T)));
+  };
+  auto is_primary = [&](const Sample& sample) {
+    return setting.primary && sample.normalizer == experiment.configuration.primary;
+  };
+  const double longest = kFactors[std::size(kFactors) - 1];
+  std::vector<double> p_values;
+  for (const Sample* sample : samples)
+    p_values.push_back(sample == base || is_primary(*sample) ? kMissing : p_value(difference(*sample, longest)));
+  const std::vector<double> corrected = holm(p_values);
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 0; i < samples.size(); i++) {
+    const Sample& sample = *samples[i];
+    if (&sample == base) continue;
+    rows.push_back({"`" + sample.normalizer + "`" + (is_primary(sample) ? " (primary, at the longest)" : "")});
+    for (double factor : kFactors) rows.back().push_back(signed_with_interval(difference(sample, factor), 3));
+    rows.back().push_back(p_text(is_primary(sample) ? p_value(difference(sample, longest)) : corrected[i]));
+  }
+  std::vector<std::string> header = length_header();
+  header.push_back("*p* at the longest");
   return markdown_table(header, rows);
 }
 
@@ -93,10 +118,10 @@ Panel panel_of(const Experiment& experiment, const Setting& setting, const std::
 
 Report report_length(const Experiment& experiment) {
   const std::vector<Setting> settings{{"RoPE", "rope", "", "position"},
-                                      {"RoPE, theta x 50", "rope", "", "position-theta50"},
+                                      {"RoPE, theta x 50", "rope", "", "position-theta50", true},
                                       {"ALiBi", "other-positions", "alibi", "position"},
                                       {"no positions", "other-positions", "none", "position"}};
-  Report report = unfinished_report();
+  Report report;
   std::vector<Panel> panels;
   const double T = training_length(experiment);
   for (const Setting& setting : settings) {
@@ -104,22 +129,22 @@ Report report_length(const Experiment& experiment) {
     const std::vector<const Sample*> samples = of_variant(all, setting.variant);
     if (samples.empty()) continue;
     report.body += "## " + setting.title +
-                   "\n\nMean test loss in windows of so many times the training length (T = " + fixed_text(T, 0) +
-                   "):\n\n" + table_of(experiment, samples, setting.quantity) + "\n";
+                   "\n\nMean test loss over the first positions of windows of 16 T, T = " + fixed_text(T, 0) +
+                   " being the training length:\n\n" + losses_table(experiment, samples, setting.quantity) +
+                   "\nMinus " + experiment.configuration.baseline + "'s:\n\n" +
+                   differences_table(experiment, samples, setting) + "\n";
     panels.push_back(panel_of(experiment, setting, samples));
-    if (setting.quantity != "position-theta50") continue;
-    // The primary comparison, as in Figure 5 of the SSMax paper: theta times 50, the longest context.
-    const Sample *base = nullptr, *primary = nullptr;
-    for (const Sample* sample : samples) {
-      if (sample->normalizer == experiment.configuration.baseline) base = sample;
-      if (sample->normalizer == experiment.configuration.primary) primary = sample;
-    }
-    if (!base || !primary || base->diverged + primary->diverged > 0) continue;
-    const Estimate difference = difference_at_length(experiment, *primary, *base, setting.quantity, 16 * T);
+    if (!setting.primary) continue;
+    // As in Figure 5 of the SSMax paper: theta times 50, the longest context.
+    const Sample *base = of_normalizer(samples, experiment.configuration.baseline),
+                 *primary = of_normalizer(samples, experiment.configuration.primary);
+    if (!base || !primary) continue;
+    const Estimate difference =
+        estimate(paired_values(*primary, *base, loss_at_length(experiment, setting.quantity, 16 * T)));
     report.setting = "`kjv`, trained at T = " + fixed_text(T, 0) + ", windows of 16 T, theta × 50, " +
                      std::to_string(difference.count) + " seeds";
     report.result = "ssmax − softmax = " + signed_with_interval(difference) + " nats of test loss";
-    report.verdict = !is_resolved(difference) ? kNotResolved : difference.mean < 0 ? kReproduced : kNotReproduced;
+    report.verdict = verdict_of(difference, true);
   }
   if (!panels.empty()) report.figures.push_back({"length", figure_script(panels)});
   return report;

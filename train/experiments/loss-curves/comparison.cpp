@@ -15,6 +15,8 @@
 
 namespace {
 
+constexpr size_t kMostBands = 7;  // with more of them in a panel, bands would only be clouds
+
 struct Compared {
   const Sample* sample;
   Estimate difference;  // from the baseline, by test loss; no values where a run diverged
@@ -42,7 +44,7 @@ std::vector<Compared> compare_samples(const Experiment& experiment, const GroupS
       const Sample* sample = lr ? find_sample(samples, name, *lr, variant) : nullptr;
       if (!sample) continue;
       if (name == experiment.configuration.baseline) base = sample;
-      result.push_back({sample, base && sample != base ? estimate(paired_losses(*sample, *base)) : Estimate()});
+      result.push_back({sample, base && sample != base ? estimate(paired_values(*sample, *base)) : Estimate()});
     }
   }
   return result;
@@ -53,6 +55,7 @@ double tokens_to_reach(const CurveOfMeans& curve, double loss, double tokens_per
   double result = kMissing;
   for (size_t i = 0; i + 1 < curve.x.size(); i++) {
     const double a = curve.y[i].mean, b = curve.y[i + 1].mean;
+    if (a <= loss && b > loss) result = kMissing;
     if (a > loss && b <= loss)
       result = (curve.x[i] + (a - loss) / (a - b) * (curve.x[i + 1] - curve.x[i])) * tokens_per_update;
   }
@@ -65,13 +68,14 @@ double tokens_per_update(const Sample& sample) {
   return 0;
 }
 
-std::string p_text(double p) { return std::isnan(p) ? "-" : p < 0.001 ? "< 0.001" : fixed_text(p, 3); }
-
-std::string table_of(const Experiment& experiment, const std::vector<Compared>& compared) {
+// `holds_primary`: whether the primary comparison is in this table.
+std::string table_of(const Experiment& experiment, const std::vector<Compared>& compared, bool holds_primary) {
+  auto is_primary = [&](const Sample& sample) {
+    return holds_primary && sample.normalizer == experiment.configuration.primary;
+  };
   std::vector<double> p_values;  // of all but the primary comparison
   for (const Compared& each : compared) {
-    const bool primary = each.sample->normalizer == experiment.configuration.primary;
-    p_values.push_back(primary ? kMissing : p_value(each.difference));
+    p_values.push_back(is_primary(*each.sample) ? kMissing : p_value(each.difference));
   }
   const std::vector<double> corrected = holm(p_values);
   CurveOfMeans base_curve;
@@ -79,11 +83,11 @@ std::string table_of(const Experiment& experiment, const std::vector<Compared>& 
   for (size_t i = 0; i < compared.size(); i++) {
     const Sample& sample = *compared[i].sample;
     const Estimate& difference = compared[i].difference;
-    const bool primary = sample.normalizer == experiment.configuration.primary;
+    const bool primary = is_primary(sample);
     const double p = primary ? p_value(difference) : corrected[i];
     const bool is_base = sample.normalizer == experiment.configuration.baseline;
     const CurveOfMeans curve = mean_curve(experiment, sample, "val_loss");
-    if (is_base) base_curve = curve;
+    if (is_base && sample.diverged == 0) base_curve = curve;
     const double reached = base_curve.y.empty() || sample.diverged > 0
                                ? kMissing
                                : tokens_to_reach(curve, base_curve.y.back().mean, tokens_per_update(sample));
@@ -92,12 +96,13 @@ std::string table_of(const Experiment& experiment, const std::vector<Compared>& 
       verdict = !is_resolved(difference)    ? "not resolved"
                 : std::isnan(p) || p < 0.05 ? (difference.mean < 0 ? "lower" : "higher")
                                             : "not resolved among so many";
-    rows.push_back(
-        {"`" + sample.normalizer + "`" + (primary ? " (primary)" : ""), number_text(sample.lr),
-         std::to_string(sample.rows.size()),
-         sample.diverged > 0 ? std::to_string(sample.diverged) + " diverged" : with_interval(estimate(sample.losses())),
-         is_base ? "-" : signed_with_interval(difference), p_text(p), verdict,
-         std::isnan(reached) ? "-" : fixed_text(reached / 1e6, 2)});
+    rows.push_back({"`" + sample.normalizer + "`" + (sample.variant.empty() ? "" : ", " + sample.variant) +
+                        (primary ? " (primary)" : ""),
+                    number_text(sample.lr), std::to_string(sample.rows.size()),
+                    sample.diverged > 0 ? std::to_string(sample.diverged) + " diverged"
+                                        : with_interval(estimate(values_of(sample))),
+                    is_base ? "-" : signed_with_interval(difference), p_text(p), verdict,
+                    std::isnan(reached) ? "-" : fixed_text(reached / 1e6, 2)});
   }
   return markdown_table({"normalizer", "rate", "seeds", "test loss [nats]",
                          "difference from " + experiment.configuration.baseline + " [nats]", "*p*", "the difference is",
@@ -129,6 +134,7 @@ std::string figure_of(const Experiment& experiment, const std::vector<Compared>&
     Series series;
     series.label = each.sample->normalizer + (each.sample->variant.empty() ? "" : ", " + each.sample->variant);
     series.style = style_of(experiment, each.sample->normalizer);
+    series.band = compared.size() <= kMostBands;
     const CurveOfMeans curve = mean_curve(experiment, *each.sample, "val_loss");
     series.x = curve.x, series.y = curve.y;
     losses.series.push_back(series);
@@ -182,23 +188,19 @@ std::string setting_of(const Compared& compared) {
          std::to_string(rows.front()->steps) + " updates";
 }
 
-std::string verdict_of(const Estimate& difference) {
-  if (!is_resolved(difference)) return kNotResolved;
-  return difference.mean < 0 ? kReproduced : kNotReproduced;
-}
-
 }  // namespace
 
 Report report_comparison(const Experiment& experiment) {
   const Configuration& configuration = experiment.configuration;
-  Report report = unfinished_report();
+  Report report;
   for (const GroupSpec& group : configuration.groups) {
     const std::vector<Sample> samples = samples_of(experiment, group.name);
     report.body += "## " + group.name + "\n\n";
     std::vector<Compared> judged;  // at the last rate named: each at its own where there are such runs
     for (const std::string& rate : group.rates) {
       const std::vector<Compared> compared = compare_samples(experiment, group, samples, rate);
-      report.body += rate_words(experiment, rate) + ":\n\n" + table_of(experiment, compared) + "\n";
+      const bool holds_primary = &group == &configuration.groups.front() && rate == group.rates.back();
+      report.body += rate_words(experiment, rate) + ":\n\n" + table_of(experiment, compared, holds_primary) + "\n";
       if (compared.size() >= judged.size()) judged = compared;
     }
     for (const Compared& each : judged) report.body += scales_table(experiment, *each.sample);
@@ -208,7 +210,7 @@ Report report_comparison(const Experiment& experiment) {
     if (configuration.primary.empty()) {
       report.verdict = "measured";
       report.setting = setting_of(judged.front());
-      report.result = configuration.baseline + ": " + with_interval(estimate(judged.front().sample->losses())) +
+      report.result = configuration.baseline + ": " + with_interval(estimate(values_of(*judged.front().sample))) +
                       " nats of final test loss";
     }
     for (const Compared& each : judged)
@@ -216,7 +218,7 @@ Report report_comparison(const Experiment& experiment) {
         report.setting = setting_of(each);
         report.result = configuration.primary + " − " + configuration.baseline + " = " +
                         signed_with_interval(each.difference) + " nats of final test loss";
-        report.verdict = verdict_of(each.difference);
+        report.verdict = verdict_of(each.difference, true);
       }
   }
   return report;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 #include <set>
 #include <sstream>
 
@@ -24,17 +25,15 @@ double training_length(const Experiment& experiment) {
   return std::stod(experiment.configuration.options.at("seq-len"));
 }
 
-// Share of exact answers at a length, mean over depths (all where `depth` is negative), by run.
-std::vector<double> exact_at(const Experiment& experiment, const Sample& sample, const std::string& quantity,
-                             double length, double depth = -1) {
-  std::vector<double> result;
-  for (const ResultRow* row : sample.rows) {
+// A run's share of exact answers at a length, mean over depths, or at one depth.
+RunValue exact_at(const Experiment& experiment, const std::string& quantity, double length,
+                  std::optional<double> depth = std::nullopt) {
+  return [&experiment, quantity, length, depth](const ResultRow& row) {
     std::vector<double> values;
-    for (const Measurement& m : experiment.records.measured(row->run, quantity))
-      if (m.x == length && (depth < 0 || m.y == depth)) values.push_back(m.value);
-    if (!values.empty()) result.push_back(estimate(values).mean);
-  }
-  return result;
+    for (const Measurement& m : experiment.records.measured(row.run, quantity))
+      if (m.x == length && (!depth || m.y == *depth)) values.push_back(m.value);
+    return estimate(values).mean;
+  };
 }
 
 struct Grid {
@@ -81,8 +80,8 @@ std::string heat_maps(const Experiment& experiment, const std::vector<const Samp
       std::string rows;
       for (size_t x = 0; x < grid.lengths.size(); x++)
         for (size_t y = 0; y < grid.depths.size(); y++) {
-          const Estimate exact =
-              estimate(exact_at(experiment, sample, kSettings[column].quantity, grid.lengths[x], grid.depths[y]));
+          const Estimate exact = estimate(
+              values_of(sample, exact_at(experiment, kSettings[column].quantity, grid.lengths[x], grid.depths[y])));
           const std::string interval = exact.has_interval() ? "±" + fixed_text(exact.half_width, 2) : "";
           rows += std::to_string(x) + " " + std::to_string(y) + " " + gnuplot_number(exact.mean) + " \"" +
                   fixed_text(exact.mean, 2) + "\\n" + interval + "\" " + (exact.mean > 0.55 ? "0x000000" : "0xFFFFFF") +
@@ -125,16 +124,13 @@ Panel heads_panel(const Experiment& experiment, const std::vector<const Sample*>
 }  // namespace
 
 Report report_needle(const Experiment& experiment) {
-  Report report = unfinished_report();
+  Report report;
   const std::vector<Sample> all = samples_of(experiment, "retrieval");
   std::vector<const Sample*> samples;
-  const Sample *base = nullptr, *primary = nullptr;
-  for (const Sample& sample : all) {
-    if (sample.diverged > 0) continue;
-    samples.push_back(&sample);
-    if (sample.normalizer == experiment.configuration.baseline) base = &sample;
-    if (sample.normalizer == experiment.configuration.primary) primary = &sample;
-  }
+  for (const Sample& sample : all)
+    if (sample.diverged == 0) samples.push_back(&sample);
+  const Sample *base = find_sample(all, experiment.configuration.baseline),
+               *primary = find_sample(all, experiment.configuration.primary);
   if (!base || !primary) return report;
   const Grid grid = grid_of(experiment, *base);
   if (grid.lengths.empty()) return report;
@@ -146,7 +142,8 @@ Report report_needle(const Experiment& experiment) {
     for (const Sample* sample : samples) {
       rows.push_back({"`" + sample->normalizer + "`"});
       for (double length : grid.lengths)
-        rows.back().push_back(with_interval(estimate(exact_at(experiment, *sample, setting.quantity, length)), 2));
+        rows.back().push_back(
+            with_interval(estimate(values_of(*sample, exact_at(experiment, setting.quantity, length))), 2));
     }
     report.body += "## " + setting.title + "\n\nShare of exact answers by context length, mean over depths:\n\n" +
                    markdown_table(header, rows) + "\n";
@@ -158,30 +155,19 @@ Report report_needle(const Experiment& experiment) {
 
   // Primary: theta times 50, the mean over all lengths beyond the training length.
   const double T = training_length(experiment);
-  std::vector<double> ours(primary->rows.size()), theirs(base->rows.size());
-  double longer = 0;
-  for (double length : grid.lengths) {
-    if (length <= T) continue;
-    longer++;
-    const std::vector<double> a = exact_at(experiment, *primary, "needle-theta50", length),
-                              b = exact_at(experiment, *base, "needle-theta50", length);
-    if (a.size() != ours.size() || b.size() != theirs.size()) return report;
-    for (size_t i = 0; i < a.size(); i++) ours[i] += a[i];
-    for (size_t i = 0; i < b.size(); i++) theirs[i] += b[i];
-  }
-  for (std::vector<double>* values : {&ours, &theirs})
-    for (double& value : *values) value /= longer;
-  const Estimate difference = ours.size() == theirs.size() ? paired_difference(ours, theirs) : Estimate();
-  const double learned = estimate(exact_at(experiment, *base, "needle", T)).mean;
+  auto exact_beyond = [&](const ResultRow& row) {
+    std::vector<double> shares;
+    for (double length : grid.lengths)
+      if (length > T) shares.push_back(exact_at(experiment, "needle-theta50", length)(row));
+    return estimate(shares).mean;
+  };
+  const Estimate difference = estimate(paired_values(*primary, *base, exact_beyond));
+  const double learned = estimate(values_of(*base, exact_at(experiment, "needle", T))).mean;
   report.setting = "`kjv` with keys, trained at T = " + fixed_text(T, 0) + ", " + std::to_string(base->rows.size()) +
                    " seeds, " + std::to_string(base->rows.front()->steps) + " updates";
   report.result = "softmax finds " + fixed_text(100 * learned, 0) +
                   " % at T; ssmax − softmax = " + signed_with_interval(difference, 2) +
                   " of the values at 2 T to 16 T, theta × 50";
-  report.verdict = learned < kLearned && estimate(exact_at(experiment, *primary, "needle", T)).mean < kLearned
-                       ? "not learned at this size"
-                   : !is_resolved(difference) ? kNotResolved
-                   : difference.mean > 0      ? kReproduced
-                                              : kNotReproduced;
+  report.verdict = learned < kLearned ? "not learned at this size" : verdict_of(difference, false);
   return report;
 }

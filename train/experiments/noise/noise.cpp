@@ -70,9 +70,9 @@ Report report_noise(const Experiment& experiment) {
   const double lr = samples.empty() ? 0 : samples.front().lr;
   const Sample *runs = find_sample(samples, "softmax", lr), *twins = find_sample(samples, "softmax", lr, "twin");
   if (!runs || !twins || runs->rows.size() != twins->rows.size()) {
-    return unfinished_report();
+    return report;
   }
-  const Estimate seeds = estimate(runs->losses()), floor = estimate(paired_losses(*runs, *twins));
+  const Estimate seeds = estimate(values_of(*runs)), floor = estimate(paired_values(*runs, *twins));
   const size_t n = runs->rows.size();
   report.setting = "softmax, `small`, `kjv`, " + std::to_string(n) + " seeds and their twins";
   report.result = "over seeds the final test loss has an sd of " + fixed_text(seeds.sd, 4) +
