@@ -81,7 +81,7 @@ run "$build/reproduce" first --root root --report
 check "tables come from records alone" ended 0
 check "and are the same" cmp table.before root/first/results.md
 
-row=$(rows first | grep '^text-ssmax-lr' | grep -v tuning | head -n 1 | cut -d, -f 1)
+row=$(rows first | grep '^text-[0-9a-f]*-ssmax-lr' | grep -v tuning | head -n 1 | cut -d, -f 1)
 grep -v "^$row," results.before > root/first/results.csv
 reproduce first
 check "a row that was taken away is run again, alone" ended 0 "1 of 1"
@@ -96,19 +96,28 @@ taken_over() {
   diff a b
 }
 check "with the same losses" taken_over
-check "SSMax put in after training is evaluated without an update" grep -q ',e,ssmax,text,e,.*,0,0,[0-9.]*,[0-9.]*,done,' root/second/results.csv
-check "and trained from update 40 on in another run" grep -q ',f,ssmax,text,f,.*,done,' root/second/results.csv
+check "SSMax put in after training is evaluated without an update" grep -q ',e,ssmax,text-[0-9a-f]*,e,.*,0,0,[0-9.]*,[0-9.]*,done,' root/second/results.csv
+check "and trained from update 40 on in another run" grep -q ',f,ssmax,text-[0-9a-f]*,f,.*,done,' root/second/results.csv
 check "a run that diverged counts as such" test "$(rows second | grep ',hot,' | grep -c ',diverged,')" -eq 2
 check "and stands in the table as a count" grep -q '2 diverged' root/second/results.md
 
 # The row is kept where its options are what is asked for, and never mixed with others.
 configuration first "$pair" ', "weight-decay": 0.2'
 refused "another option than the recorded one is refused, with both ways out" \
-  "text-softmax-|weight-decay=0.2|git checkout root/first/experiment.json|make reproduce EXPERIMENT=first RESTART=1" \
+  "-softmax-lr|weight-decay=0.2|git checkout root/first/experiment.json|make reproduce EXPERIMENT=first RESTART=1" \
   "$build/reproduce" first --root root --build "$build"
 reproduce first --restart
 check "and run again with --restart" ended 0 "first  1 of"
 check "which leaves only rows of the new option" test "$(rows first | grep -c 'weight-decay=0.2')" -eq "$(rows first | wc -l)"
+
+sed 's/"seq-len": "4T"/"seq-len": "8T"/' root/first/experiment.json > root/changed.json
+mv root/first/experiment.json root/asked.json && mv root/changed.json root/first/experiment.json
+refused "a measure with other options" "other options of 'position'|RESTART=1" "$build/reproduce" first --root root --build "$build"
+sed 's/"seeds": \[1, 2\]/"seeds": [1, 1]/' root/asked.json > root/first/experiment.json
+refused "a row that is no longer asked for" "asks for no such run|RESTART=1" "$build/reproduce" first --root root --build "$build"
+sed 's/"input": "text.txt"/"input": ["text.txt"]/' root/asked.json > root/first/experiment.json
+refused "options of prepare that are none" "texts, numbers and flags" "$build/reproduce" first --root root --build "$build"
+mv root/asked.json root/first/experiment.json
 
 # Interrupted: what is finished is recorded, what is not goes on.
 long='{"name": "long", "data": "text", "normalizers": ["softmax"], "seeds": [1, 1], "rates": [0.002]}'
@@ -118,7 +127,7 @@ printf 'first\nsecond\nlong\n' > root/order.txt
 "$build/reproduce" long --root root --build "$build" > out.long 2> err.long &
 pid=$!
 tries=0
-until grep -qs '"step":5,' runs/experiments/text-softmax-lr0.002-s1-*/metrics.jsonl || [ $tries -gt 600 ]; do
+until grep -qs '"step":5,' runs/experiments/text-*-softmax-lr0.002-s1-*/metrics.jsonl || [ $tries -gt 600 ]; do
   sleep 0.1
   tries=$((tries + 1))
 done
@@ -129,7 +138,7 @@ check "SIGTERM ends it with exit code 1" test $status -eq 1
 check "and says how to go on" grep -q "interrupted; the same command goes on" err.long
 reproduce long
 check "the same command goes on" ended 0 "long  1 of 1"
-check "from where the run stood" grep -q '"event":"resume"' runs/experiments/text-softmax-lr0.002-s1-*/metrics.jsonl
+check "from where the run stood" grep -q '"event":"resume"' runs/experiments/text-*-softmax-lr0.002-s1-*/metrics.jsonl
 cp root/long/results.csv interrupted.csv
 rm root/long/results.csv root/long/measurements.csv
 run "$build/reproduce" long --root root --build "$build" --runs uninterrupted

@@ -222,6 +222,33 @@ std::string in_tokens(const std::string& text, int T) {
   return result;
 }
 
+std::string words_of(const Options& options) {
+  std::string text;
+  for (const auto& [name, value] : options) text += " " + name + "=" + value;
+  return text;
+}
+
+// Data that is prepared with other options is other data: what is no corpus gets a name that ends in a hash of them, which
+// is then part of every run's hash.
+void name_data_by_options(Configuration& configuration) {
+  std::map<std::string, std::string> names;
+  std::map<std::string, Options> data;
+  for (const auto& [name, options] : configuration.data) {
+    names[name] = name + "-" + sha256_hex(words_of(options)).substr(0, 6);
+    data[names[name]] = options;
+  }
+  configuration.data = data;
+  auto rename = [&](std::string& name) {
+    if (const auto found = names.find(name); found != names.end()) name = found->second;
+  };
+  if (configuration.tune) rename(configuration.tune->data);
+  for (GroupSpec& group : configuration.groups) {
+    rename(group.data);
+    for (MeasureSpec& measure : group.measures)
+      if (const auto found = measure.options.find("data"); found != measure.options.end()) rename(found->second);
+  }
+}
+
 // A shared or tuned rate comes from tuning.
 void require_tuning(const Configuration& configuration, const std::string& where) {
   auto is_tuned = [&](const std::string& normalizer) {
@@ -269,11 +296,12 @@ int64_t RunPlan::steps() const {
 }
 
 std::string RunPlan::options_text() const {
-  std::string text = normalizer + " data=" + data;
-  for (const auto& [name, value] : options) text += " " + name + "=" + value;
+  std::string text = normalizer + " data=" + data + words_of(options);
   if (parent) text += " " + start + "=" + parent->name + "@" + std::to_string(start_step) + ":" + parent->hash();
   return text;
 }
+
+std::string MeasureSpec::hash() const { return sha256_hex(kind + words_of(options)).substr(0, 8); }
 
 std::string RunPlan::hash() const { return sha256_hex(options_text()).substr(0, 12); }
 
@@ -316,6 +344,7 @@ Configuration read_configuration(const std::string& folder, const std::string& s
   for (GroupSpec& group : result.groups)
     for (MeasureSpec& measure : group.measures)
       for (auto& [name, value] : measure.options) value = in_tokens(value, T);
+  name_data_by_options(result);
   return result;
 }
 

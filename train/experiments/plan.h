@@ -35,6 +35,8 @@ struct MeasureSpec {
   std::string name;  // of the quantity in measurements.csv
   std::string kind;  // "by-position", "needle", "attention", "scales", "length-scale"
   Options options;   // of evaluate
+
+  std::string hash() const;  // 8 hexadecimal digits, of kind and options
 };
 
 // One set of runs: every normalizer x variant x seed at the rate named.
@@ -67,8 +69,9 @@ struct Configuration {
   std::string baseline = "softmax";
   std::string primary;  // the normalizer of the one comparison that was named beforehand; "" where there is none
   Options options;      // of every run
-  std::map<std::string, Options>
-      data;  // options of prepare for each data that is no corpus; "mix" names data, "kjv:0.5"
+  // Options of prepare for each data that is no corpus, whose name then ends in a hash of them; "mix" names a corpus,
+  // "kjv:0.5".
+  std::map<std::string, Options> data;
   std::optional<TuneSpec> tune;
   std::vector<GroupSpec> groups;
 };

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <sstream>
 #include <tuple>
 
 #include "data/atomic_file.h"
@@ -18,7 +19,7 @@ namespace {
 const char* kResultsHeader =
     "run,group,normalizer,data,variant,lr,seed,steps,tokens,val_loss,test_loss,status,minutes,options_hash,data_hash,"
     "git,"
-    "options";
+    "measures,options";
 const char* kMeasurementsHeader = "run,quantity,x,y,value";
 
 std::vector<std::string> split(const std::string& line) {
@@ -71,6 +72,13 @@ auto order(const Measurement& m) { return std::tie(m.run, m.quantity, m.x, m.y);
 
 }  // namespace
 
+std::string ResultRow::measure_hash(const std::string& name) const {
+  std::istringstream words(measures);
+  for (std::string word; words >> word;)
+    if (word.starts_with(name + "=")) return word.substr(name.size() + 1);
+  return "";
+}
+
 Records::Records(const std::string& folder, const std::string& scale) {
   const std::string end = (scale == "small" ? "" : "-" + scale) + ".csv";
   results_path_ = (fs::path(folder) / ("results" + end)).string();
@@ -89,7 +97,8 @@ Records::Records(const std::string& folder, const std::string& scale) {
     if (row.status != "done" && row.status != "diverged")
       throw Error(where + " has the status '" + row.status + "'; it must be done or diverged");
     row.minutes = value_of<double>(words[i++], where);
-    for (std::string* text : {&row.options_hash, &row.data_hash, &row.git, &row.options}) *text = words[i++];
+    for (std::string* text : {&row.options_hash, &row.data_hash, &row.git, &row.measures, &row.options})
+      *text = words[i++];
     if (find(row.run)) throw Error(where + " repeats the run " + row.run);
     rows_.push_back(row);
   });
@@ -117,11 +126,6 @@ std::vector<Measurement> Records::measured(const std::string& run, const std::st
   for (const Measurement& m : measurements_)
     if (m.run == run && m.quantity == quantity) result.push_back(m);
   return result;
-}
-
-bool Records::has_measured(const std::string& run, const std::string& quantity) const {
-  return std::any_of(measurements_.begin(), measurements_.end(),
-                     [&](const Measurement& m) { return m.run == run && m.quantity == quantity; });
 }
 
 void Records::add(const ResultRow& row, const std::vector<Measurement>& measurements) {
@@ -158,7 +162,7 @@ void Records::write() const {
     text += text_of(row.lr) + "," + std::to_string(row.seed) + "," + std::to_string(row.steps) + "," +
             std::to_string(row.tokens) + "," + text_or_missing(row.val_loss, 9) + "," +
             text_or_missing(row.test_loss, 9) + "," + row.status + "," + text_or_missing(row.minutes, 3) + ",";
-    for (const std::string* word : {&row.options_hash, &row.data_hash, &row.git}) text += *word + ",";
+    for (const std::string* word : {&row.options_hash, &row.data_hash, &row.git, &row.measures}) text += *word + ",";
     text += row.options + "\n";
   }
   write_file_atomically(results_path_, text);

@@ -22,6 +22,10 @@ struct ResultRow {
   std::string status;                                // "done" or "diverged"
   double minutes = 0;                                // of training
   std::string options_hash, data_hash, git, options;
+  std::string measures;  // "position=1a2b3c4d scale=..." with the hash of each measure
+
+  // The hash with which a measure was taken, "" where it was not.
+  std::string measure_hash(const std::string& name) const;
 
   bool diverged() const { return status == "diverged"; }
 };
@@ -41,7 +45,6 @@ class Records {
   const std::vector<ResultRow>& rows() const { return rows_; }
   const ResultRow* find(const std::string& run) const;
   const ResultRow* find_hash(const std::string& options_hash, const std::string& data_hash) const;
-  bool has_measured(const std::string& run, const std::string& quantity) const;
   std::vector<Measurement> measured(const std::string& run, const std::string& quantity) const;
   const std::vector<Measurement>& measurements() const { return measurements_; }
 

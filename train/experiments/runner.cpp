@@ -272,6 +272,7 @@ Result result_of(const RunPlan& plan, const std::vector<MeasureSpec>& measures, 
     if (std::none_of(more.begin(), more.end(), is_it))
       throw Failure(plan.name + ": nothing was measured for '" + measure.name + "'");
     result.measurements.insert(result.measurements.end(), more.begin(), more.end());
+    row.measures += (row.measures.empty() ? "" : " ") + measure.name + "=" + measure.hash();
   }
   return result;
 }
@@ -290,14 +291,13 @@ std::optional<Result> result_elsewhere(const Experiment& experiment, const RunPl
     const Records other((fs::path(options.root) / name).string(), options.scale);
     const ResultRow* row = other.find_hash(run.hash(), data_hash(options, run.data));
     if (!row || (row->group == kTuning) != (run.group == kTuning)) continue;
-    Result result{*row, {}};
-    std::set<std::string> quantities;
-    for (const Measurement& m : other.measurements())
-      if (m.run == row->run) result.measurements.push_back(m), quantities.insert(m.quantity);
     bool complete = true;
     for (const MeasureSpec& measure : measures_of(experiment, run))
-      complete = complete && quantities.count(measure.name) > 0;
+      complete = complete && (row->diverged() || row->measure_hash(measure.name) == measure.hash());
     if (!complete) continue;
+    Result result{*row, {}};
+    for (const Measurement& m : other.measurements())
+      if (m.run == row->run) result.measurements.push_back(m);
     for (Measurement& m : result.measurements) m.run = run.name;
     result.row.run = run.name, result.row.group = run.group, result.row.variant = run.variant;
     return result;
@@ -345,7 +345,19 @@ std::vector<OtherRow> rows_of_other_options(const Experiment& experiment, const 
     else if (!hashes[run->data].empty() && hashes[run->data] != row->data_hash)
       result.push_back({row, "was recorded on other data than '" + data_folder(options, run->data) + "' holds (" +
                                  row->data_hash + ", not " + hashes[run->data] + ")"});
+    else
+      for (const MeasureSpec& measure : measures_of(experiment, *run))
+        if (const std::string taken = row->measure_hash(measure.name); !taken.empty() && taken != measure.hash()) {
+          result.push_back({row, "was measured with other options of '" + measure.name + "'"});
+          break;
+        }
   }
+  // While a rate is open, rows at the rate that it had are not planned, and will be.
+  if (!experiment.plan.complete) return result;
+  std::set<std::string> planned;
+  for (const RunPlan* run : all_runs(experiment)) planned.insert(run->name);
+  for (const ResultRow& row : experiment.records.rows())
+    if (!planned.count(row.run)) result.push_back({&row, "is recorded, and experiment.json asks for no such run"});
   return result;
 }
 
@@ -397,7 +409,7 @@ std::vector<const RunPlan*> Experiment::missing() const {
     bool complete = row != nullptr;
     if (row && !row->diverged())
       for (const MeasureSpec& measure : measures_of(*this, *run))
-        complete = complete && records.has_measured(run->name, measure.name);
+        complete = complete && !row->measure_hash(measure.name).empty();
     if (!complete) result.push_back(run);
   }
   return result;
