@@ -394,6 +394,7 @@ Plan make_plan(const Configuration& configuration, const TuningLoss& tuning_loss
             if (!is_new && known->second != run.hash() && lr > 0)
               throw Error("'" + configuration.folder + "/experiment.json' has two runs " + run.name +
                           " with different options; give one of them a variant");
+            if (lr > 0) plan.members[group.name].push_back(run.name);
             if (!is_new) continue;
             (lr > 0 ? plan.runs : plan.later).push_back(run);
           }

@@ -89,6 +89,7 @@ inline constexpr const char* kTuning = "tuning";  // the group of runs that choo
 
 struct Plan {
   std::vector<RunPlan> tuning, runs;
+  std::map<std::string, std::vector<std::string>> members;  // names of `runs` by group; groups may share a run
   std::map<std::string, double> rates;  // the tuned rate by normalizer, once all of its runs are there
   bool complete = true;        // false while a rate is open: then `runs` holds only those without open rates, and
   std::vector<RunPlan> later;  // these follow, at a rate that is not known yet (lr 0)

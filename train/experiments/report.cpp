@@ -105,8 +105,10 @@ void write_report(const Experiment& experiment, const RunnerOptions& options) {
 
 std::vector<Sample> samples_of(const Experiment& experiment, const std::string& group) {
   std::vector<Sample> result;
+  const auto members = experiment.plan.members.find(group);
+  if (members == experiment.plan.members.end()) return result;
   for (const RunPlan& run : experiment.plan.runs) {
-    if (run.group != group) continue;
+    if (std::find(members->second.begin(), members->second.end(), run.name) == members->second.end()) continue;
     const ResultRow* row = experiment.records.find(run.name);
     if (!row) continue;
     auto same = [&](const Sample& sample) {

@@ -277,11 +277,16 @@ Result result_of(const RunPlan& plan, const std::vector<MeasureSpec>& measures, 
   return result;
 }
 
-const std::vector<MeasureSpec>& measures_of(const Experiment& experiment, const RunPlan& run) {
-  static const std::vector<MeasureSpec> none;
-  for (const GroupSpec& group : experiment.configuration.groups)
-    if (group.name == run.group) return group.measures;
-  return none;
+// Those of every group that has the run.
+std::vector<MeasureSpec> measures_of(const Experiment& experiment, const RunPlan& run) {
+  std::vector<MeasureSpec> result;
+  for (const GroupSpec& group : experiment.configuration.groups) {
+    const auto members = experiment.plan.members.find(group.name);
+    if (members == experiment.plan.members.end() || run.group == kTuning) continue;
+    if (std::find(members->second.begin(), members->second.end(), run.name) != members->second.end())
+      result.insert(result.end(), group.measures.begin(), group.measures.end());
+  }
+  return result;
 }
 
 // A row of another experiment that is for the same run, if it has every measurement that this one wants.

@@ -100,6 +100,7 @@ Panel panel_of(const Experiment& experiment, const Setting& setting, const std::
   panel.x_label = "position (context size, tokens)";
   panel.y_label = "test loss (nats per token)";
   panel.legend_title = setting.title;
+  panel.log_x = true;
   panel.x_mark = training_length(experiment);
   panel.x_mark_label = "training length";
   for (const Sample* sample : samples) {
