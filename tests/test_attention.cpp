@@ -20,7 +20,11 @@ namespace {
 constexpr Tolerance kAttention = kStoredExactly ? Tolerance{2e-6, 6e-6} : Tolerance{1e-3, 5e-3};
 // The gradients of the learned scalars: sums over all rows whose terms cancel. They pass through nothing that is stored in
 // bf16, but through sums of tensor cores, which need not round to nearest as the emulator does.
-constexpr Tolerance kScalars = kStoredExactly ? Tolerance{1e-5, 1e-5} : Tolerance{1e-4, 1e-4};
+// On a GPU a score of a head of 128 is one sum; where terms cancel to a tenth, as for one b of learned_scale at T = 7,
+// its rounding comes to 1.8e-5.
+constexpr Tolerance kScalars = !kStoredExactly    ? Tolerance{1e-4, 1e-4}
+                               : backend::kOnHost ? Tolerance{1e-5, 1e-5}
+                                                  : Tolerance{2.5e-5, 2.5e-5};
 // Beyond, the comparison would say nothing.
 constexpr double kWorstCondition = 500;
 

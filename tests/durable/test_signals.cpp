@@ -74,6 +74,7 @@ void check_comes_to_the_same(const Workshop& workshop, uint64_t step, const Word
 TEST_CASE("a run that is asked to stop saves its update and says how to go on", "[core][durable][signals]") {
   const int signal = GENERATE(SIGINT, SIGTERM, SIGHUP);
   const bool busy = GENERATE(false, true);
+  ::signal(signal, SIG_DFL);  // under nohup, tests and what they start would ignore SIGHUP
   INFO("signal " << signal << (busy ? ", other programs on every core" : ""));
   Workshop workshop;
   std::optional<Load> load;
