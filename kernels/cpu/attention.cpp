@@ -163,7 +163,7 @@ struct Theta {
   // Those of queries t0 .. t0 + W - 1; 0 for a scale beyond T.
   const Pack* of(size_t t0, size_t T) {
     if constexpr (N::length_scale)
-      lanes[N::params] = t0 + W <= T ? Pack::load(length_scale + t0) : Pack::load(length_scale + t0, T - t0);
+      lanes[N::params] = t0 < T ? Pack::load(length_scale + t0, std::min(W, T - t0)) : Pack(0);
     return lanes;
   }
 };
