@@ -456,8 +456,8 @@ $(BUILD)/tests/all: $(TESTS:%.cpp=$(BUILD)/objects/%.o) $(call instantiations_of
 $(BUILD)/tests/planted_race: $(BUILD)/objects/tests/sanitizers/planted_race.o $(BUILD)/common.a
 	@mkdir -p $(@D)
 	$(LINK)
-# A program for each fuzz target; none needs a kernel.
-FUZZ_LIBRARY := tests/fuzz/fuzz.cpp $(filter-out kernels/cpu/%,$(COMMON))
+# A program for each fuzz target; none needs a kernel, nor an experiment.
+FUZZ_LIBRARY := tests/fuzz/fuzz.cpp $(filter-out kernels/cpu/% train/experiments/%,$(COMMON))
 $(BUILD)/fuzz/library.a: $(FUZZ_LIBRARY:%.cpp=$(BUILD)/objects/%.o)
 	@mkdir -p $(@D)
 	@rm -f $@
