@@ -16,6 +16,14 @@
 namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
+int sequence_length(const Configuration& configuration) {
+  int T = 0;
+  const auto found = configuration.options.find("seq-len");
+  if (found == configuration.options.end() || !read_value(found->second, T) || T < 1)
+    throw Error("'" + configuration.folder + "/experiment.json' needs the option seq-len, an integer above 0");
+  return T;
+}
+
 namespace {
 
 constexpr int kMostExtensions = 3;  // of a grid, on either side
@@ -196,15 +204,6 @@ Tuning tune(const Configuration& configuration, const TuneSpec& spec, const std:
     else
       grid.push_back(grid.back() * 2);
   }
-}
-
-// The sequence length that every run of the experiment is trained with.
-int sequence_length(const Configuration& configuration) {
-  int T = 0;
-  const auto found = configuration.options.find("seq-len");
-  if (found == configuration.options.end() || !read_value(found->second, T) || T < 1)
-    throw Error("'" + configuration.folder + "/experiment.json' needs the option seq-len, an integer above 0");
-  return T;
 }
 
 // Lengths as multiples of the sequence length: "16T", or several, "T,2T,16T"; any other text stays as it is.

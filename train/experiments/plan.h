@@ -79,6 +79,9 @@ struct Configuration {
 // Error, one sentence, for anything that is missing, unknown or not as it must be.
 Configuration read_configuration(const std::string& folder, const std::string& scale);
 
+// T, the sequence length that every run of the experiment is trained with. Error unless the options give it.
+int sequence_length(const Configuration& configuration);
+
 // Every name of train/experiments/, in the order in which they are run: that of train/experiments/order.txt.
 std::vector<std::string> experiment_names(const std::string& root);
 

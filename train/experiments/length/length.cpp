@@ -11,10 +11,6 @@ namespace {
 
 constexpr double kFactors[] = {0.5, 1, 2, 4, 8, 16};  // of the training length
 
-double training_length(const Experiment& experiment) {
-  return std::stod(experiment.configuration.options.at("seq-len"));
-}
-
 // Mean loss of a run over the first `length` positions: the pieces of the measurement that lie within them.
 RunValue loss_at_length(const Experiment& experiment, const std::string& quantity, double length) {
   return [&experiment, quantity, length](const ResultRow& row) {
@@ -51,7 +47,7 @@ std::vector<std::string> length_header() {
 
 std::string losses_table(const Experiment& experiment, const std::vector<const Sample*>& samples,
                          const std::string& quantity) {
-  const double T = training_length(experiment);
+  const double T = sequence_length(experiment.configuration);
   std::vector<std::vector<std::string>> rows;
   for (const Sample* sample : samples) {
     rows.push_back({"`" + sample->normalizer + "`"});
@@ -67,7 +63,7 @@ std::string losses_table(const Experiment& experiment, const std::vector<const S
 // Paired differences from the baseline; p at the longest.
 std::string differences_table(const Experiment& experiment, const std::vector<const Sample*>& samples,
                               const Setting& setting) {
-  const double T = training_length(experiment);
+  const double T = sequence_length(experiment.configuration);
   const Sample* base = of_normalizer(samples, experiment.configuration.baseline);
   if (!base) return "";
   auto difference = [&](const Sample& sample, double factor) {
@@ -101,7 +97,7 @@ Panel panel_of(const Experiment& experiment, const Setting& setting, const std::
   panel.y_label = "test loss (nats per token)";
   panel.legend_title = setting.title;
   panel.log_x = true;
-  panel.x_mark = training_length(experiment);
+  panel.x_mark = sequence_length(experiment.configuration);
   panel.x_mark_label = "training length";
   for (const Sample* sample : samples) {
     if (sample->diverged > 0) continue;
@@ -124,7 +120,7 @@ Report report_length(const Experiment& experiment) {
                                       {"no positions", "other-positions", "none", "position"}};
   Report report;
   std::vector<Panel> panels;
-  const double T = training_length(experiment);
+  const double T = sequence_length(experiment.configuration);
   for (const Setting& setting : settings) {
     const std::vector<Sample> all = samples_of(experiment, setting.group);
     const std::vector<const Sample*> samples = of_variant(all, setting.variant);

@@ -153,7 +153,7 @@ std::string figure_of(const Experiment& experiment, const std::vector<Compared>&
 
 // The learned scalars at the end: the mean over seeds, by layer and head.
 std::string scales_table(const Experiment& experiment, const Sample& sample) {
-  const int T = std::stoi(experiment.configuration.options.at("seq-len"));
+  const int T = sequence_length(experiment.configuration);
   std::string text;
   for (const auto& [quantity, name, start] :
        {std::tuple("scale", "s", initial_scale(T, false)), std::tuple("scale.bias", "b", 0.0)}) {

@@ -21,10 +21,6 @@ struct Setting {
 };
 const std::vector<Setting> kSettings{{"RoPE", "needle"}, {"RoPE, theta x 50", "needle-theta50"}};
 
-double training_length(const Experiment& experiment) {
-  return std::stod(experiment.configuration.options.at("seq-len"));
-}
-
 // A run's share of exact answers at a length, mean over depths, or at one depth.
 RunValue exact_at(const Experiment& experiment, const std::string& quantity, double length,
                   std::optional<double> depth = std::nullopt) {
@@ -154,7 +150,7 @@ Report report_needle(const Experiment& experiment) {
                                heads_panel(experiment, samples, kSettings[1], grid.lengths.back())})});
 
   // Primary: theta times 50, the mean over all lengths beyond the training length.
-  const double T = training_length(experiment);
+  const double T = sequence_length(experiment.configuration);
   auto exact_beyond = [&](const ResultRow& row) {
     std::vector<double> shares;
     for (double length : grid.lengths)

@@ -39,7 +39,7 @@ Report report_switch(const Experiment& experiment) {
   panel.y_label = "test loss (nats per token)";
   panel.legend_title = "RoPE, theta x 50";
   panel.log_x = true;
-  panel.x_mark = std::stod(experiment.configuration.options.at("seq-len"));
+  panel.x_mark = sequence_length(experiment.configuration);
   panel.x_mark_label = "training length";
   auto long_loss = [&](const ResultRow& row) {  // the mean over the whole window of 16 T
     std::vector<double> losses;
