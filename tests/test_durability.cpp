@@ -18,7 +18,7 @@
 #include "tests/error_text.h"
 #include "tests/temp_dir.h"
 #include "train/metrics.h"
-#include "train/run_lock.h"
+#include "train/folder_lock.h"
 #include "train/saver.h"
 
 namespace fs = std::filesystem;
@@ -76,11 +76,11 @@ TEST_CASE("a pipe that takes little at a time gets everything", "[core][durabili
 
 TEST_CASE("a second process is refused with the first one's number", "[core][durability]") {
   TempDir run;
-  std::optional<RunLock> lock(std::in_place, run.path.string());
+  std::optional<FolderLock> lock(std::in_place, run.path.string());
   CHECK(read_file(run / "lock").starts_with(std::to_string(getpid()) + " on "));
   const std::string mine = "is in use by process " + std::to_string(getpid());
   auto second = [&] {
-    const std::string sentence = error_text([&] { RunLock again(run.path.string()); });
+    const std::string sentence = error_text([&] { FolderLock again(run.path.string()); });
     return sentence.find(mine) != std::string::npos ? 0 : 1;
   };
   CHECK(in_child(second) == 0);
@@ -93,20 +93,20 @@ TEST_CASE("a second process is refused with the first one's number", "[core][dur
 TEST_CASE("a lock left by a process that was killed does no harm", "[core][durability]") {
   TempDir run;
   auto killed = [&]() -> int {
-    new RunLock(run.path.string());
+    new FolderLock(run.path.string());
     _exit(0);  // without a destructor, as by SIGKILL
   };
   CHECK(in_child(killed) == 0);
   CHECK(fs::exists(run / "lock"));
   write_file(run / "lock", std::string(300, '9'));  // whatever it holds
-  const RunLock lock(run.path.string());
+  const FolderLock lock(run.path.string());
   CHECK(read_file(run / "lock").starts_with(std::to_string(getpid()) + " on "));
   CHECK(read_file(run / "lock").ends_with("\n"));
 }
 
 TEST_CASE("a folder that is not there cannot be locked", "[core][durability]") {
   TempDir folder;
-  CHECK_THROWS_AS(RunLock(folder / "none"), Failure);
+  CHECK_THROWS_AS(FolderLock(folder / "none"), Failure);
 }
 
 TEST_CASE("metrics are cut before the first record of a later step", "[core][durability]") {

@@ -13,7 +13,7 @@
 namespace {
 
 constexpr const char* kConfiguration = R"({
-  "title": "t", "question": "q", "source": "s", "claim": "c", "primary": "ssmax",
+  "title": "t", "question": "q", "claims": [{"claim": "c", "source": "s", "primary": "ssmax"}],
   "options": {"preset": "small", "seq-len": 256, "steps": 10},
   "tune": {"data": "kjv", "normalizers": ["softmax", "ssmax"], "grid": [0.002, 0.004, 0.008, 0.016], "seeds": [101, 102]},
   "groups": [

@@ -21,7 +21,9 @@ configuration() {
   mkdir -p root/"$1"
   cat > root/"$1"/experiment.json <<END
 {
-  "title": "$1", "question": "Is it so?", "source": "none", "claim": "none", "primary": "ssmax",
+  "title": "$1", "question": "Is it so?", "claims": [
+    {"claim": "it is lower", "source": "none", "primary": "ssmax"}, {"claim": "it is softmax", "source": "none"}
+  ],
   "options": {
     "preset": "tiny", "position": "rope", "seq-len": 32, "steps": 60, "warmup-steps": 6, "eval-every": 20, "eval-tokens": 500,
     "attention-every": 0, "checkpoint-every": 20 ${3-}
@@ -69,6 +71,7 @@ best_is_inside() { rows first | grep ",tuning,softmax," | cut -d, -f 6,10 | sort
 check "the grid of rates was extended until the best lay inside" best_is_inside
 check "a measurement has a row for each piece of the window" test "$(grep -c ',position,' root/first/measurements.csv)" -ge 128
 check "the table has the primary comparison" grep -q '`ssmax` (primary)' root/first/results.md
+check "each claim has its row" grep -q '^| It is softmax | none | `text-[0-9a-f]*`, 2 seeds, 60 updates | softmax: .* | measured |$' root/first/results.md
 
 cp root/first/results.csv results.before
 rm -rf runs
@@ -131,6 +134,8 @@ until grep -qs '"step":5,' runs/experiments/text-*-softmax-lr0.002-s1-*/metrics.
   sleep 0.1
   tries=$((tries + 1))
 done
+run "$build/reproduce" long --root root --build "$build"
+check "meanwhile a second one is refused" ended 2 "root/long' is in use by process $pid"
 kill -TERM $pid
 wait $pid
 status=$?
@@ -149,6 +154,8 @@ refused "an unknown experiment" "'fist'|first, second and long" "$build/reproduc
 cp root/first/experiment.json kept.json
 sed 's/"question"/"questoin"/' kept.json > root/first/experiment.json
 refused "an unknown key of a configuration" "experiment.json|questoin" "$build/reproduce" first --root root --build "$build"
+sed 's/"primary": "ssmax"/"primry": "ssmax"/' kept.json > root/first/experiment.json
+refused "an unknown key of a claim" "claims|primry" "$build/reproduce" first --root root --build "$build"
 sed 's/"steps": 60/"steps": -1/' kept.json > root/first/experiment.json
 refused "an option that train refuses" "steps|-1" "$build/reproduce" first --root root --build "$build"
 cp kept.json root/first/experiment.json
@@ -168,7 +175,8 @@ run "$BUILD/reproduce" --dry-run --scale large --gflops 1000
 check "and planned at GPT-2's size" ended 0 "What is left takes about"
 for table in train/experiments/*/results.md; do
   check "$table follows from the records beside it" cmp "$table" "$temp/committed/${table#train/experiments/}"
-  check "and its row stands in the README" grep -qxF -- "$(tail -n 1 "$table")" README.md
+  sed -n '/^| claim | source /,$p' "$table" | tail -n +3 > "$temp/rows"
+  check "and its rows stand in the README" test -s "$temp/rows" -a -z "$(grep -vxF -f README.md "$temp/rows")"
 done
 
 echo "$passed passed, $failed failed"

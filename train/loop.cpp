@@ -17,10 +17,10 @@
 #include "train/command_line.h"
 #include "train/console.h"
 #include "train/device.h"
+#include "train/folder_lock.h"
 #include "train/memory.h"
 #include "train/memory_plan.h"
 #include "train/metrics.h"
-#include "train/run_lock.h"
 #include "train/saver.h"
 #include "train/signals.h"
 #include "train/start.h"
@@ -258,10 +258,10 @@ int run_training(const TrainOptions& asked) {
                 "/train, which multiplies in fp32 on a GPU; this program is built for " + selected_variant());
   require_writable(asked.out);
   NewFolder run_folder(asked.out);
-  std::optional<RunLock> lock;
+  std::optional<FolderLock> lock;
   if (!asked.dry_run && (!asked.resume || fs::exists(asked.out))) {
     make_folder(asked.out);
-    lock.emplace(asked.out);
+    lock.emplace(asked.out, "--out");
   }
   if (!asked.resume) refuse_used_folder(asked);
   Start start = start_run(asked, kSelectedName, kPrecisionName<P>, !backend::kOnHost);

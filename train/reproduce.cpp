@@ -7,7 +7,10 @@
 #include "train/command_line.h"
 #include "train/experiments/process.h"
 #include "train/experiments/report.h"
+#include "train/folder_lock.h"
 #include "train/threads.h"
+
+namespace fs = std::filesystem;
 
 namespace {
 
@@ -60,9 +63,9 @@ int reproduce(const ReproduceOptions& asked) {
   for (const std::string& name : asked.experiments)
     if (std::find(names.begin(), names.end(), name) == names.end())
       throw Error("EXPERIMENT is '" + name + "'; " + options.root + "/order.txt has " + list_of(names, " and "));
+  const std::vector<std::string>& wanted = asked.experiments.empty() ? names : asked.experiments;
   std::vector<Experiment> experiments;
-  for (const std::string& name : asked.experiments.empty() ? names : asked.experiments)
-    experiments.emplace_back(options, name);
+  for (const std::string& name : wanted) experiments.emplace_back(options, name);
 
   if (asked.list_normalizers) {
     std::set<std::string> normalizers;
@@ -72,7 +75,11 @@ int reproduce(const ReproduceOptions& asked) {
     return 0;
   }
   for (Experiment& experiment : experiments) {
-    if (asked.restart) forget_other_options(experiment, options);
+    if (asked.restart) {
+      const FolderLock lock(experiment.configuration.folder);
+      experiment = Experiment(options, experiment.configuration.name);
+      forget_other_options(experiment, options);
+    }
     require_same_options(experiment, options);
   }
   if (!asked.report) {
@@ -80,7 +87,9 @@ int reproduce(const ReproduceOptions& asked) {
     std::fflush(stdout);
     if (asked.dry_run) return 0;
     pass_on_interrupts();
-    for (Experiment& experiment : experiments) {
+    for (const std::string& name : wanted) {
+      const FolderLock lock((fs::path(options.root) / name).string());
+      Experiment experiment(options, name);  // again: another process may have recorded more since the plan
       run_experiment(experiment, options);
       write_report(experiment, options);
     }

@@ -59,8 +59,7 @@ std::vector<std::vector<double>> evaluated_csv(const MeasureSpec& measure, const
                                  "--threads",
                                  std::to_string(run.threads)};
   words.insert(words.end(), more.begin(), more.end());
-  for (const auto& [name, value] : options) words.insert(words.end(), {"--" + name, value});
-  const int exit_code = run_process(words, log);
+  const int exit_code = run_process(with_options(words, options), log);
   stop_if_interrupted();
   if (exit_code != 0) throw Failure(run.plan.name + ", " + measure.name + ": evaluate failed: " + last_line(log));
   return read_csv(csv);
@@ -137,11 +136,11 @@ std::vector<Measurement> length_scale(const MeasureSpec& measure, const Measured
   return result;
 }
 
-// What the attention records of a run say, layer by layer as means over heads.
+// What the attention records of a run say.
 std::vector<Measurement> attention(const MeasureSpec& measure, const MeasuredRun& run) {
   const std::string path = metrics_path(run.folder);
   std::ifstream file(path);
-  using Place = std::pair<double, double>;  // update, layer
+  using Place = std::pair<double, double>;  // update, layer and maybe head
   std::map<std::string, std::map<Place, std::vector<double>>> values;
   std::map<double, ScoreHistogram> scores;  // by update
   bool complete = true;
@@ -149,9 +148,11 @@ std::vector<Measurement> attention(const MeasureSpec& measure, const MeasuredRun
     if (line.find("\"attention\"") == std::string::npos) continue;
     const auto record = nlohmann::json::parse(line);
     if (record["event"] != "attention") continue;
-    const double step = record["step"];
-    for (const char* field : {"jacobian", "saturated", "entropy", "row_sum_mean", "dweight_norm", "dscore_norm"})
-      if (record[field].is_number()) values[field][{step, record["layer"]}].push_back(record[field]);
+    const double step = record["step"], layer = record["layer"], head = record["head"];
+    for (const char* field : {"jacobian", "saturated"})
+      if (record[field].is_number()) values[field][{step, layer + head / 100}].push_back(record[field]);
+    for (const char* field : {"entropy", "row_sum_mean", "dweight_norm", "dscore_norm"})
+      if (record[field].is_number()) values[field][{step, layer}].push_back(record[field]);
     const auto& histogram = record["score_histogram"];
     for (size_t i = 0; i < histogram["counts"].size(); i++) {
       const double bin = histogram["first"].get<double>() + double(i), width = histogram["width"];

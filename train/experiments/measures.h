@@ -23,8 +23,9 @@ struct MeasuredRun {
 //                NAME.top-score the mean score of each example's best head; NAME.heads: score of the x-th best head at
 //                length y, mean over depths
 //   scales       NAME: the learned s of layer x, head y at the end; NAME.bias: b
-//   attention    NAME: the jacobian of train's attention records at update x in layer y, mean over heads; NAME.saturated,
-//                NAME.entropy, NAME.row_sum_mean, NAME.dweight_norm, NAME.dscore_norm the same of other fields;
+//   attention    NAME: the jacobian of train's attention records at update x; NAME.saturated the share of saturated rows;
+//                both of head h of layer l at y = l + h/100. NAME.entropy, NAME.row_sum_mean, NAME.dweight_norm,
+//                NAME.dscore_norm: other fields, means over the heads of layer y;
 //                NAME.scores: the density of the scores of all layers and heads at the score x at update y: the first
 //                record, the middle one, the last
 //   length-scale NAME: the learned scale of context size x (learned_scale), at the end

@@ -65,10 +65,13 @@ class Section {
     }
     return result;
   }
+  const Json& list(const char* key) const {
+    if (!at(key).is_array() || at(key).empty()) throw members_.bad(key, "a list of at least one");
+    return at(key);
+  }
   std::vector<std::string> texts(const char* key) const {
     std::vector<std::string> result;
-    if (!at(key).is_array() || at(key).empty()) throw members_.bad(key, "a list of at least one");
-    for (const Json& value : at(key)) {
+    for (const Json& value : list(key)) {
       if (value.is_structured() || value.is_null()) throw members_.bad(key, "a list of texts or numbers");
       result.push_back(text_of_json(value));
     }
@@ -99,6 +102,11 @@ class Section {
   std::string where_;
   JsonMembers members_;
 };
+
+Claim read_claim(const Json& json, const std::string& where) {
+  Section section(json, where, {"claim", "source", "primary"});
+  return {section.text("claim"), section.text("source"), section.text("primary", "")};
+}
 
 MeasureSpec read_measure(const Json& json, const std::string& where) {
   Section section(json, where, {"name", "kind", "options"});
@@ -136,7 +144,7 @@ GroupSpec read_group(const Json& json, const std::string& where) {
   }
   group.options = section.options("options");
   if (section.has("measures"))
-    for (const Json& measure : section.at("measures"))
+    for (const Json& measure : section.list("measures"))
       group.measures.push_back(read_measure(measure, where + ", measures"));
   group.start = section.text("start", "");
   if (!group.start.empty() && group.start != "init-from" && group.start != "continue-from")
@@ -287,6 +295,14 @@ void apply_scale(Configuration& configuration, const std::string& path) {
 
 }  // namespace
 
+std::vector<std::string> with_options(std::vector<std::string> words, const Options& options) {
+  for (const auto& [name, value] : options) {
+    words.push_back("--" + name + (value == "true" || value == "false" ? "=" + value : ""));
+    if (value != "true" && value != "false") words.push_back(value);
+  }
+  return words;
+}
+
 int64_t RunPlan::steps() const {
   const auto found = options.find("steps");
   int64_t steps = 0;
@@ -304,20 +320,22 @@ std::string MeasureSpec::hash() const { return sha256_hex(kind + words_of(option
 
 std::string RunPlan::hash() const { return sha256_hex(options_text()).substr(0, 12); }
 
+bool is_primary(const Configuration& configuration, const std::string& normalizer) {
+  return std::any_of(configuration.claims.begin(), configuration.claims.end(),
+                     [&](const Claim& claim) { return claim.primary == normalizer; });
+}
+
 Configuration read_configuration(const std::string& folder, const std::string& scale) {
   const std::string path = (fs::path(folder) / "experiment.json").string(), where = "'" + path + "'";
   const Json json = parse_strict_json<Json>(read_small_file(path), where);
-  Section section(json, where,
-                  {"title", "question", "source", "claim", "baseline", "primary", "options", "data", "tune", "groups"});
+  Section section(json, where, {"title", "question", "claims", "baseline", "options", "data", "tune", "groups"});
   Configuration result;
   result.folder = folder;
   result.name = fs::path(folder).filename().string();
   result.title = section.text("title");
   result.question = section.text("question");
-  result.source = section.text("source");
-  result.claim = section.text("claim");
+  for (const Json& claim : section.list("claims")) result.claims.push_back(read_claim(claim, where + ", claims"));
   result.baseline = section.text("baseline", "softmax");
-  result.primary = section.text("primary", "");
   result.options = section.options("options");
   if (section.has("data")) {
     for (const std::string& name : names_of(section.at("data")))
@@ -333,7 +351,7 @@ Configuration read_configuration(const std::string& folder, const std::string& s
     result.tune = spec;
   }
   if (section.has("groups"))
-    for (const Json& group : section.at("groups")) result.groups.push_back(read_group(group, where + ", groups"));
+    for (const Json& group : section.list("groups")) result.groups.push_back(read_group(group, where + ", groups"));
   require_tuning(result, where);
   if (scale != "small") apply_scale(result, (fs::path(folder).parent_path() / (scale + ".json")).string());
   if (result.groups.empty() && !result.tune) return result;  // it trains nothing

@@ -12,6 +12,9 @@
 
 using Options = std::map<std::string, std::string>;  // of train, by name without dashes: "lr" -> "0.002"
 
+// The words of a command line with these options behind them; flags as --name=true.
+std::vector<std::string> with_options(std::vector<std::string> words, const Options& options);
+
 // One training run. Everything that changes its numbers is in here, and nothing else.
 struct RunPlan {
   std::string name;  // "kjv-ssmax-lr0.002-s3": unique in the experiment
@@ -62,19 +65,28 @@ struct TuneSpec {
   uint64_t first_seed = 101, last_seed = 101;
 };
 
+// What a source says, in our words, and the normalizer of the one comparison that judges it, named before the runs; "" where
+// there is none.
+struct Claim {
+  std::string text, source, primary;
+};
+
 struct Configuration {
-  std::string name;                            // the folder's
-  std::string folder;                          // train/experiments/noise
-  std::string title, question, source, claim;  // claim: what the source says, in our words
+  std::string name;             // the folder's
+  std::string folder;           // train/experiments/noise
+  std::string title, question;  // for people
+  std::vector<Claim> claims;    // at least one; each is judged by itself
   std::string baseline = "softmax";
-  std::string primary;  // the normalizer of the one comparison that was named beforehand; "" where there is none
-  Options options;      // of every run
+  Options options;  // of every run
   // Options of prepare for each data that is no corpus, whose name then ends in a hash of them; "mix" names a corpus,
   // "kjv:0.5".
   std::map<std::string, Options> data;
   std::optional<TuneSpec> tune;
   std::vector<GroupSpec> groups;
 };
+
+// Whether a claim names the normalizer for its comparison.
+bool is_primary(const Configuration& configuration, const std::string& normalizer);
 
 // Error, one sentence, for anything that is missing, unknown or not as it must be.
 Configuration read_configuration(const std::string& folder, const std::string& scale);

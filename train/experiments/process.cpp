@@ -22,14 +22,14 @@ constexpr size_t kMostChildren = 1024;
 std::array<std::atomic<pid_t>, kMostChildren> children;  // 0: a free place; a signal handler may read atomics
 std::atomic<bool> is_interrupted = false;
 
-void on_interrupt(int number) {
+void on_interrupt(int number, siginfo_t* info, void*) {
   const int reason = errno;
   if (is_interrupted.exchange(true)) {
     signal(number, SIG_DFL);
     raise(number);
   }
-  // Children in the foreground of a terminal got SIGINT already; a second signal would end them at once.
-  const bool all_have_it = number == SIGINT && tcgetpgrp(STDIN_FILENO) == getpgrp();
+  // Ctrl-C is sent by the terminal, to the children too; a second signal would end them at once.
+  const bool all_have_it = number == SIGINT && info->si_code != SI_USER;
   for (std::atomic<pid_t>& child : children)
     if (const pid_t pid = child; pid > 0 && !all_have_it) kill(pid, SIGTERM);
   errno = reason;
@@ -75,7 +75,8 @@ int run_process(const std::vector<std::string>& words, const std::string& log) {
 void pass_on_interrupts() {
   for (int number : {SIGINT, SIGTERM}) {
     struct sigaction action = {};
-    action.sa_handler = on_interrupt;
+    action.sa_sigaction = on_interrupt;
+    action.sa_flags = SA_SIGINFO;
     sigaction(number, &action, nullptr);
   }
 }

@@ -47,9 +47,11 @@ std::string report_text(const Experiment& experiment, const Report& report) {
   std::string text =
       "<!-- Made by build/reproduce from the records beside it; changes by hand are overwritten. -->\n\n";
   text += "# " + upper_first(configuration.title) + "\n\n";
-  text += "**" + configuration.question + "** (" + configuration.source + ")\n\n";
-  text += "The claim: " + configuration.claim + "\n\n";
-  text += upper_first(report.verdict) + ": " + report.result + ".\n\n";
+  text += "**" + configuration.question + "**\n\n";
+  for (size_t i = 0; i < configuration.claims.size(); i++)
+    text += "- Claim: " + configuration.claims[i].text + " (" + configuration.claims[i].source + ").\n  **" +
+            upper_first(report.findings[i].verdict) + "**: " + report.findings[i].result + ".\n";
+  text += "\n";
   for (const auto& [name, script] : report.figures) text += "![" + configuration.title + "](" + name + ".svg)\n\n";
   text += report.body + "\n";
   const std::vector<ResultRow>& runs = experiment.records.rows();
@@ -65,8 +67,13 @@ std::string report_text(const Experiment& experiment, const Report& report) {
     for (const std::string& git : gits) text += " " + git;
     text += ".\n\n";
   }
-  return text + "| " + configuration.title + " | " + configuration.source + " | " + report.setting + " | " +
-         report.result + " | " + report.verdict + " |\n";
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 0; i < configuration.claims.size(); i++) {
+    const Finding& finding = report.findings[i];
+    rows.push_back({upper_first(configuration.claims[i].text), configuration.claims[i].source, finding.setting,
+                    finding.result, finding.verdict});
+  }
+  return text + markdown_table({"claim", "source", "our setting", "result", "verdict"}, rows, "---");
 }
 
 void write_report(const Experiment& experiment, const RunnerOptions& options) {
@@ -76,13 +83,10 @@ void write_report(const Experiment& experiment, const RunnerOptions& options) {
   }
   Report report = analysis_of(experiment.configuration.name)(experiment);
   const size_t missing = experiment.missing().size() + experiment.plan.later.size();
-  if (missing > 0) {
-    report.verdict = "unfinished";
-    report.result = std::to_string(missing) + " runs are not recorded yet";
-  }
-  if (report.verdict.empty()) {
-    report.verdict = "not judged";
-    report.result = "a run of the primary comparison diverged";
+  report.findings.resize(experiment.configuration.claims.size());
+  for (Finding& finding : report.findings) {
+    if (missing > 0) finding = {finding.setting, std::to_string(missing) + " runs are not recorded yet", "unfinished"};
+    if (finding.verdict.empty()) finding = {finding.setting, "a run of the primary comparison diverged", "not judged"};
   }
   std::erase_if(report.figures, [](const auto& figure) { return figure.second.empty(); });
   const std::string end = options.scale == "small" ? "" : "-" + options.scale;
@@ -97,8 +101,9 @@ void write_report(const Experiment& experiment, const RunnerOptions& options) {
   }
   const std::string path = (folder / ("results" + end + ".md")).string();
   write_file_atomically(path, report_text(experiment, report));
-  std::printf("%s: %s. %s\n  wrote %s\n", experiment.configuration.name.c_str(), report.verdict.c_str(),
-              report.result.c_str(), path.c_str());
+  for (const Finding& finding : report.findings)
+    std::printf("%s: %s. %s\n", experiment.configuration.name.c_str(), finding.verdict.c_str(), finding.result.c_str());
+  std::printf("  wrote %s\n", path.c_str());
 }
 
 // ---------------------------------------------------------------------------------------------- for analyses
@@ -223,14 +228,15 @@ std::string verdict_of(const Estimate& difference, bool claimed_below) {
   return (difference.mean < 0) == claimed_below ? kReproduced : kNotReproduced;
 }
 
-std::string markdown_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows) {
+std::string markdown_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows,
+                           const std::string& rule) {
   auto line = [](const std::vector<std::string>& cells) {
     std::string text = "|";
     for (const std::string& cell : cells) text += " " + cell + " |";
     return text + "\n";
   };
   std::string text = line(header) + "|";
-  for (size_t i = 0; i < header.size(); i++) text += i == 0 ? " --- |" : " ---: |";
+  for (size_t i = 0; i < header.size(); i++) text += " " + (i == 0 ? "---" : rule) + " |";
   text += "\n";
   for (const std::vector<std::string>& row : rows) text += line(row);
   return text;

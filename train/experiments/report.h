@@ -11,9 +11,14 @@
 #include "train/experiments/runner.h"
 #include "train/statistics.h"
 
+// What is said of one claim, a row of the README's table; the verdict is one of the three words below, or a short fact.
+struct Finding {
+  std::string setting, result, verdict;
+};
+
 struct Report {
-  std::string setting, result,
-      verdict;       // of the README's table: verdict is one of the three words below, or a short fact
+  std::vector<Finding>
+      findings;      // by claim; where one is missing or empty, its primary comparison had a run that diverged
   std::string body;  // tables and remarks, in markdown
   std::vector<std::pair<std::string, std::string>> figures;  // name without ending, script for gnuplot
 };
@@ -37,7 +42,7 @@ Report report_needle(const Experiment& experiment);
 Report report_switch(const Experiment& experiment);
 Report report_learned_scale(const Experiment& experiment);
 
-// results.md: title, question, source, tables, rules, and the row for the README. Replaced only as a whole.
+// results.md: title, question, claims, tables, rules, and the rows for the README. Replaced only as a whole.
 void write_report(const Experiment& experiment, const RunnerOptions& options);
 std::string report_text(const Experiment& experiment, const Report& report);
 
@@ -82,5 +87,6 @@ std::string p_text(double p);                                                  /
 // Of a primary comparison whose claim is that the difference is below 0, or above it.
 std::string verdict_of(const Estimate& difference, bool claimed_below);
 
-// A table in markdown.
-std::string markdown_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows);
+// A table in markdown; `rule` aligns all columns but the first.
+std::string markdown_table(const std::vector<std::string>& header, const std::vector<std::vector<std::string>>& rows,
+                           const std::string& rule = "---:");

@@ -33,14 +33,6 @@ namespace {
 
 constexpr double kUsualGflops = 100;  // of one job, where no recorded run tells
 
-std::vector<std::string> with_options(std::vector<std::string> words, const Options& options) {
-  for (const auto& [name, value] : options) {
-    words.push_back("--" + name + (value == "true" || value == "false" ? "=" + value : ""));
-    if (value != "true" && value != "false") words.push_back(value);
-  }
-  return words;
-}
-
 // The options in effect: those of the plan, the preset's and the defaults. Error where train would refuse them.
 TrainOptions effective_options(const RunPlan& run) {
   Options options = run.options;

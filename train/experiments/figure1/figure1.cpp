@@ -165,11 +165,13 @@ Report report_figure1(const Experiment&) {
   const bool stays = std::max(std::abs(drift(kS)), std::abs(drift(1))) < drift(0) / 10;
 
   Report report;
-  report.setting = "the paper's scores, s = 0.43 and 1; nothing is trained";
-  report.result = "from n = 10 to 100,000 the weight of one large score goes from " + fixed_text(weight_at(0, 10), 3) +
-                  " to " + fixed_text(weight_at(0, 100000), 4) + " with softmax, from " +
-                  fixed_text(weight_at(kS, 10), 3) + " to " + fixed_text(weight_at(kS, 100000), 4) + " with SSMax";
-  report.verdict = fades && stays ? kReproduced : kNotReproduced;
+  Finding finding;
+  finding.setting = "the paper's scores, s = 0.43 and 1; nothing is trained";
+  finding.result = "from n = 10 to 100,000 the weight of one large score goes from " + fixed_text(weight_at(0, 10), 3) +
+                   " to " + fixed_text(weight_at(0, 100000), 4) + " with softmax, from " +
+                   fixed_text(weight_at(kS, 10), 3) + " to " + fixed_text(weight_at(kS, 100000), 4) + " with SSMax";
+  finding.verdict = fades && stays ? kReproduced : kNotReproduced;
+  report.findings = {finding};
   report.body = "Figure 1: the weight of a score of +3 among n − 1 of −2.\n\n" +
                 markdown_table({"n", "softmax", "SSMax, s = 0.43"}, weights) +
                 "\nFigure 3: the z_max that takes half of the weight, above n − 1 scores spread evenly from 0 to 1. "

@@ -20,13 +20,13 @@ size_t style_of(const std::string& normalizer) {
   return size_t(std::find(kDrawn.begin(), kDrawn.end(), normalizer) - kDrawn.begin());
 }
 
-// Mean over layers by update, of one run.
+// Mean over layers and heads by update, of one run.
 std::map<double, double> by_update(const Experiment& experiment, const std::string& run, const std::string& quantity) {
-  std::map<double, std::vector<double>> layers;
+  std::map<double, std::vector<double>> heads;
   for (const Measurement& m : experiment.records.measured(run, quantity))
-    if (std::isfinite(m.value)) layers[m.x].push_back(m.value);
+    if (std::isfinite(m.value)) heads[m.x].push_back(m.value);
   std::map<double, double> result;
-  for (const auto& [update, values] : layers) result[update] = estimate(values).mean;
+  for (const auto& [update, values] : heads) result[update] = estimate(values).mean;
   return result;
 }
 
@@ -66,6 +66,40 @@ Panel curves_panel(const Experiment& experiment, const std::vector<Sample>& samp
   return panel;
 }
 
+// The jacobian of every head at the last record, mean over seeds.
+Panel heads_panel(const Experiment& experiment, const std::vector<Sample>& samples) {
+  Panel panel;
+  panel.x_label = "layer.head";
+  panel.y_label = "jacobian at the end";
+  panel.log_y = true;
+  panel.legend_title = "mean over seeds";
+  for (const std::string& name : kDrawn)
+    for (const Sample& sample : samples) {
+      if (sample.normalizer != name) continue;
+      std::map<double, std::vector<double>> heads;
+      for (const ResultRow* row : sample.rows) {
+        const std::vector<Measurement> values = experiment.records.measured(row->run, kJacobian);
+        for (const Measurement& m : values)
+          if (m.x == values.back().x && std::isfinite(m.value)) heads[m.y].push_back(m.value);
+      }
+      Series series;
+      series.label = name;
+      series.style = style_of(name);
+      series.line = series.band = false;
+      series.points = true;
+      for (const auto& [head, values] : heads) {
+        series.x.push_back(double(series.x.size()));
+        series.y.push_back(estimate(values));
+      }
+      if (panel.x_names.empty())
+        for (const auto& [head, values] : heads)
+          panel.x_names.push_back(fixed_text(std::floor(head), 0) + "." +
+                                  fixed_text(100 * (head - std::floor(head)), 0));
+      panel.series.push_back(series);
+    }
+  return panel;
+}
+
 // The scores of the first seed at the start, in the middle and at the end of training.
 Panel scores_panel(const Experiment& experiment, const Sample& sample) {
   Panel panel;
@@ -92,9 +126,9 @@ Panel scores_panel(const Experiment& experiment, const Sample& sample) {
 Report report_gradients(const Experiment& experiment) {
   Report report;
   const std::vector<Sample> samples = samples_of(experiment, "all");
-  const Sample *base = find_sample(samples, experiment.configuration.baseline),
-               *primary = find_sample(samples, experiment.configuration.primary);
-  if (!base || !primary) return report;
+  const Sample* base = find_sample(samples, experiment.configuration.baseline);
+  if (!base) return report;
+  auto primary = [&](const Sample& sample) { return is_primary(experiment.configuration, sample.normalizer); };
 
   auto log_jacobian = [&](const ResultRow& row) { return std::log(last_value(experiment, row, kJacobian)); };
   auto difference = [&](const Sample& sample) { return estimate(paired_values(sample, *base, log_jacobian)); };
@@ -107,7 +141,7 @@ Report report_gradients(const Experiment& experiment) {
   };
   std::vector<double> p_values;
   for (const Sample& sample : samples)
-    p_values.push_back(&sample == base || &sample == primary ? kMissing : p_value(difference(sample)));
+    p_values.push_back(&sample == base || primary(sample) ? kMissing : p_value(difference(sample)));
   const std::vector<double> corrected = holm(p_values);
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < samples.size(); i++) {
@@ -117,8 +151,8 @@ Report report_gradients(const Experiment& experiment) {
       return with_interval(estimate(values_of(sample, value)), decimals);
     };
     auto jacobian_at_start = [&](const ResultRow& row) { return first_value(experiment, row, kJacobian); };
-    const double p = &sample == primary ? p_value(difference(sample)) : corrected[i];
-    rows.push_back({"`" + sample.normalizer + "`" + (&sample == primary ? " (primary)" : ""),
+    const double p = primary(sample) ? p_value(difference(sample)) : corrected[i];
+    rows.push_back({"`" + sample.normalizer + "`" + (primary(sample) ? " (primary)" : ""),
                     std::to_string(sample.rows.size()) +
                         (sample.diverged > 0 ? ", " + std::to_string(sample.diverged) + " diverged" : ""),
                     with_interval(estimate(values_of(sample, jacobian_at_start)), 4), at_end(kJacobian, 4),
@@ -142,13 +176,20 @@ Report report_gradients(const Experiment& experiment) {
       if (sample.normalizer == name) panels.push_back(scores_panel(experiment, sample));
   report.figures.push_back({"scores", figure_script(panels)});
 
-  const Estimate log_ratio = difference(*primary);
+  report.figures.push_back({"heads", figure_script({heads_panel(experiment, samples)})});
+
   auto saturated = [&](const ResultRow& row) { return last_value(experiment, row, "attention.saturated"); };
-  report.setting = "`kjv`, " + std::to_string(base->rows.size()) + " seeds, " +
-                   std::to_string(base->rows.front()->steps) + " updates";
-  report.result = "at the end sa_softmax passes on " + ratio_text(log_ratio) + " times softmax's share of gradient; " +
-                  fixed_text(100 * estimate(values_of(*base, saturated)).mean, 1) +
-                  " % of softmax's rows are saturated";
-  report.verdict = verdict_of(log_ratio, false);
+  for (const Claim& claim : experiment.configuration.claims) {
+    const Sample* sample = find_sample(samples, claim.primary);
+    const Estimate log_ratio = sample ? difference(*sample) : Estimate();
+    report.findings.emplace_back();
+    if (log_ratio.count == 0) continue;
+    report.findings.back() = {
+        "`kjv`, " + std::to_string(base->rows.size()) + " seeds, " + std::to_string(base->rows.front()->steps) +
+            " updates",
+        "at the end " + claim.primary + " passes on " + ratio_text(log_ratio) + " times softmax's share of gradient; " +
+            fixed_text(100 * estimate(values_of(*base, saturated)).mean, 1) + " % of softmax's rows are saturated",
+        verdict_of(log_ratio, false)};
+  }
   return report;
 }

@@ -86,11 +86,14 @@ Report report_learned_scale(const Experiment& experiment) {
       "b\n"
       "for each layer and head, one p_n for each context size; c_n = s p_n + b with the means of s and b over all "
       "heads.\n";
-  report.setting = "`kjv`, " + std::to_string(learned->rows.size()) + " seeds, n up to " + fixed_text(mean.x.back(), 0);
-  report.result = "c_n = a_1 ln n + a_2 with a_1 = " + with_interval(slope, 3) +
-                  ", R² = " + fixed_text(line.r_squared, 3) + " for the mean over seeds";
-  report.verdict = verdict_of(slope, false);
-  if (report.verdict == kReproduced && line.r_squared < kLeastRSquared)
-    report.verdict = "it grows, but not with the logarithm";
+  Finding finding;
+  finding.setting =
+      "`kjv`, " + std::to_string(learned->rows.size()) + " seeds, n up to " + fixed_text(mean.x.back(), 0);
+  finding.result = "c_n = a_1 ln n + a_2 with a_1 = " + with_interval(slope, 3) +
+                   ", R² = " + fixed_text(line.r_squared, 3) + " for the mean over seeds";
+  finding.verdict = verdict_of(slope, false);
+  if (finding.verdict == kReproduced && line.r_squared < kLeastRSquared)
+    finding.verdict = "it grows, but not with the logarithm";
+  report.findings = {finding};
   return report;
 }

@@ -23,7 +23,7 @@ RunValue loss_at_length(const Experiment& experiment, const std::string& quantit
 
 struct Setting {
   std::string title, group, variant, quantity;
-  bool primary = false;  // holds the primary comparison
+  std::string primary;  // the normalizer whose primary comparison, at the longest, it holds; "" for none
 };
 
 std::vector<const Sample*> of_variant(const std::vector<Sample>& samples, const std::string& variant) {
@@ -69,9 +69,7 @@ std::string differences_table(const Experiment& experiment, const std::vector<co
   auto difference = [&](const Sample& sample, double factor) {
     return estimate(paired_values(sample, *base, loss_at_length(experiment, setting.quantity, factor * T)));
   };
-  auto is_primary = [&](const Sample& sample) {
-    return setting.primary && sample.normalizer == experiment.configuration.primary;
-  };
+  auto is_primary = [&](const Sample& sample) { return sample.normalizer == setting.primary; };
   const double longest = kFactors[std::size(kFactors) - 1];
   std::vector<double> p_values;
   for (const Sample* sample : samples)
@@ -114,11 +112,13 @@ Panel panel_of(const Experiment& experiment, const Setting& setting, const std::
 }  // namespace
 
 Report report_length(const Experiment& experiment) {
-  const std::vector<Setting> settings{{"RoPE", "rope", "", "position"},
-                                      {"RoPE, theta x 50", "rope", "", "position-theta50", true},
-                                      {"ALiBi", "other-positions", "alibi", "position"},
-                                      {"no positions", "other-positions", "none", "position"}};
+  const std::vector<Claim>& claims = experiment.configuration.claims;  // of SSMax, and of SA-Softmax
+  const std::vector<Setting> settings{{"RoPE", "rope", "", "position", claims.at(1).primary},
+                                      {"RoPE, theta × 50", "rope", "", "position-theta50", claims.at(0).primary},
+                                      {"ALiBi", "other-positions", "alibi", "position", ""},
+                                      {"no positions", "other-positions", "none", "position", ""}};
   Report report;
+  report.findings.resize(claims.size());
   std::vector<Panel> panels;
   const double T = sequence_length(experiment.configuration);
   for (const Setting& setting : settings) {
@@ -131,17 +131,19 @@ Report report_length(const Experiment& experiment) {
                    "\nMinus " + experiment.configuration.baseline + "'s:\n\n" +
                    differences_table(experiment, samples, setting) + "\n";
     panels.push_back(panel_of(experiment, setting, samples));
-    if (!setting.primary) continue;
-    // As in Figure 5 of the SSMax paper: theta times 50, the longest context.
+    // As in Figure 5 of the SSMax paper: theta times 50, the longest context; SA-Softmax without that.
     const Sample *base = of_normalizer(samples, experiment.configuration.baseline),
-                 *primary = of_normalizer(samples, experiment.configuration.primary);
+                 *primary = of_normalizer(samples, setting.primary);
     if (!base || !primary) continue;
     const Estimate difference =
         estimate(paired_values(*primary, *base, loss_at_length(experiment, setting.quantity, 16 * T)));
-    report.setting = "`kjv`, trained at T = " + fixed_text(T, 0) + ", windows of 16 T, theta × 50, " +
-                     std::to_string(difference.count) + " seeds";
-    report.result = "ssmax − softmax = " + signed_with_interval(difference) + " nats of test loss";
-    report.verdict = verdict_of(difference, true);
+    if (difference.count == 0) continue;  // a run diverged
+    report.findings[setting.primary == claims.at(0).primary ? 0 : 1] = {
+        "`kjv`, trained at T = " + fixed_text(T, 0) + ", windows of 16 T, " + setting.title + ", " +
+            std::to_string(difference.count) + " seeds",
+        setting.primary + " − " + experiment.configuration.baseline + " = " + signed_with_interval(difference) +
+            " nats of test loss",
+        verdict_of(difference, true)};
   }
   if (!panels.empty()) report.figures.push_back({"length", figure_script(panels)});
   return report;

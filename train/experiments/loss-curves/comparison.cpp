@@ -41,7 +41,7 @@ std::vector<Compared> compare_samples(const Experiment& experiment, const GroupS
     const Sample* base = nullptr;
     for (const std::string& name : names) {
       const std::optional<double> lr = rate_for(experiment, rate, name);
-      const Sample* sample = lr ? find_sample(samples, name, *lr, variant) : nullptr;
+      const Sample* sample = lr ? find_sample(samples, name, *lr * group.rate_factor, variant) : nullptr;
       if (!sample) continue;
       if (name == experiment.configuration.baseline) base = sample;
       result.push_back({sample, base && sample != base ? estimate(paired_values(*sample, *base)) : Estimate()});
@@ -68,14 +68,14 @@ double tokens_per_update(const Sample& sample) {
   return 0;
 }
 
-// `holds_primary`: whether the primary comparison is in this table.
-std::string table_of(const Experiment& experiment, const std::vector<Compared>& compared, bool holds_primary) {
-  auto is_primary = [&](const Sample& sample) {
-    return holds_primary && sample.normalizer == experiment.configuration.primary;
+// `holds_primaries`: whether the primary comparisons are in this table.
+std::string table_of(const Experiment& experiment, const std::vector<Compared>& compared, bool holds_primaries) {
+  auto primary_in_this = [&](const Sample& sample) {
+    return holds_primaries && is_primary(experiment.configuration, sample.normalizer);
   };
-  std::vector<double> p_values;  // of all but the primary comparison
+  std::vector<double> p_values;  // of all but the primary comparisons
   for (const Compared& each : compared) {
-    p_values.push_back(is_primary(*each.sample) ? kMissing : p_value(each.difference));
+    p_values.push_back(primary_in_this(*each.sample) ? kMissing : p_value(each.difference));
   }
   const std::vector<double> corrected = holm(p_values);
   CurveOfMeans base_curve;
@@ -83,7 +83,7 @@ std::string table_of(const Experiment& experiment, const std::vector<Compared>& 
   for (size_t i = 0; i < compared.size(); i++) {
     const Sample& sample = *compared[i].sample;
     const Estimate& difference = compared[i].difference;
-    const bool primary = is_primary(sample);
+    const bool primary = primary_in_this(sample);
     const double p = primary ? p_value(difference) : corrected[i];
     const bool is_base = sample.normalizer == experiment.configuration.baseline;
     const CurveOfMeans curve = mean_curve(experiment, sample, "val_loss");
@@ -151,6 +151,30 @@ std::string figure_of(const Experiment& experiment, const std::vector<Compared>&
   return figure_script({losses, differences});
 }
 
+// The final differences from the baseline, from variant to variant: by depth, say.
+std::string figure_by_variant(const Experiment& experiment, const GroupSpec& group,
+                              const std::vector<Compared>& compared) {
+  Panel panel;
+  panel.y_label = "test loss minus " + experiment.configuration.baseline + "'s (nats per token)";
+  panel.legend_title = "mean and 95 % interval, paired by seed";
+  panel.zero_line = true;
+  for (const auto& [variant, ignored] : group.variants) panel.x_names.push_back(variant);
+  for (const std::string& name : group.normalizers) {
+    Series series;
+    series.label = name;
+    series.style = style_of(experiment, name);
+    series.points = true;
+    for (const Compared& each : compared) {
+      if (each.sample->normalizer != name || each.difference.count == 0) continue;
+      const auto place = std::find(panel.x_names.begin(), panel.x_names.end(), each.sample->variant);
+      series.x.push_back(double(place - panel.x_names.begin()));
+      series.y.push_back(each.difference);
+    }
+    panel.series.push_back(series);
+  }
+  return figure_script({panel});
+}
+
 // The learned scalars at the end: the mean over seeds, by layer and head.
 std::string scales_table(const Experiment& experiment, const Sample& sample) {
   const int T = sequence_length(experiment.configuration);
@@ -188,6 +212,22 @@ std::string setting_of(const Compared& compared) {
          std::to_string(rows.front()->steps) + " updates";
 }
 
+// One that names no primary comparison is told the baseline's loss.
+Finding finding_of(const Configuration& configuration, const Claim& claim, const std::vector<Compared>& judged) {
+  const std::string unit = " nats of final test loss";
+  for (const Compared& each : judged) {
+    const Sample& sample = *each.sample;
+    if (claim.primary.empty() && sample.normalizer == configuration.baseline)
+      return {setting_of(each), sample.normalizer + ": " + with_interval(estimate(values_of(sample))) + unit,
+              "measured"};
+    if (sample.normalizer == claim.primary && each.difference.has_interval())
+      return {setting_of(each),
+              claim.primary + " − " + configuration.baseline + " = " + signed_with_interval(each.difference) + unit,
+              verdict_of(each.difference, true)};
+  }
+  return {};
+}
+
 }  // namespace
 
 Report report_comparison(const Experiment& experiment) {
@@ -199,27 +239,17 @@ Report report_comparison(const Experiment& experiment) {
     std::vector<Compared> judged;  // at the last rate named: each at its own where there are such runs
     for (const std::string& rate : group.rates) {
       const std::vector<Compared> compared = compare_samples(experiment, group, samples, rate);
-      const bool holds_primary = &group == &configuration.groups.front() && rate == group.rates.back();
-      report.body += rate_words(experiment, rate) + ":\n\n" + table_of(experiment, compared, holds_primary) + "\n";
+      const bool holds_primaries = &group == &configuration.groups.front() && rate == group.rates.back();
+      report.body += rate_words(experiment, rate) + ":\n\n" + table_of(experiment, compared, holds_primaries) + "\n";
       if (compared.size() >= judged.size()) judged = compared;
     }
     for (const Compared& each : judged) report.body += scales_table(experiment, *each.sample);
     report.figures.push_back({group.name, figure_of(experiment, judged)});
-
-    if (&group != &configuration.groups.front() || judged.empty()) continue;
-    if (configuration.primary.empty()) {
-      report.verdict = "measured";
-      report.setting = setting_of(judged.front());
-      report.result = configuration.baseline + ": " + with_interval(estimate(values_of(*judged.front().sample))) +
-                      " nats of final test loss";
-    }
-    for (const Compared& each : judged)
-      if (each.sample->normalizer == configuration.primary && each.difference.has_interval()) {
-        report.setting = setting_of(each);
-        report.result = configuration.primary + " − " + configuration.baseline + " = " +
-                        signed_with_interval(each.difference) + " nats of final test loss";
-        report.verdict = verdict_of(each.difference, true);
-      }
+    if (group.variants.size() > 1)
+      report.figures.push_back({group.name + "-variants", figure_by_variant(experiment, group, judged)});
+    if (&group == &configuration.groups.front())
+      for (const Claim& claim : configuration.claims)
+        report.findings.push_back(finding_of(configuration, claim, judged));
   }
   return report;
 }

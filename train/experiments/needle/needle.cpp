@@ -126,7 +126,7 @@ Report report_needle(const Experiment& experiment) {
   for (const Sample& sample : all)
     if (sample.diverged == 0) samples.push_back(&sample);
   const Sample *base = find_sample(all, experiment.configuration.baseline),
-               *primary = find_sample(all, experiment.configuration.primary);
+               *primary = find_sample(all, experiment.configuration.claims.front().primary);
   if (!base || !primary) return report;
   const Grid grid = grid_of(experiment, *base);
   if (grid.lengths.empty()) return report;
@@ -159,11 +159,13 @@ Report report_needle(const Experiment& experiment) {
   };
   const Estimate difference = estimate(paired_values(*primary, *base, exact_beyond));
   const double learned = estimate(values_of(*base, exact_at(experiment, "needle", T))).mean;
-  report.setting = "`kjv` with keys, trained at T = " + fixed_text(T, 0) + ", " + std::to_string(base->rows.size()) +
-                   " seeds, " + std::to_string(base->rows.front()->steps) + " updates";
-  report.result = "softmax finds " + fixed_text(100 * learned, 0) +
-                  " % at T; ssmax − softmax = " + signed_with_interval(difference, 2) +
-                  " of the values at 2 T to 16 T, theta × 50";
-  report.verdict = learned < kLearned ? "not learned at this size" : verdict_of(difference, false);
+  Finding finding;
+  finding.setting = "`kjv` with keys, trained at T = " + fixed_text(T, 0) + ", " + std::to_string(base->rows.size()) +
+                    " seeds, " + std::to_string(base->rows.front()->steps) + " updates";
+  finding.result = "softmax finds " + fixed_text(100 * learned, 0) +
+                   " % at T; ssmax − softmax = " + signed_with_interval(difference, 2) +
+                   " of the values at 2 T to 16 T, theta × 50";
+  finding.verdict = learned < kLearned ? "not learned at this size" : verdict_of(difference, false);
+  report.findings = {finding};
   return report;
 }

@@ -74,12 +74,14 @@ Report report_noise(const Experiment& experiment) {
   }
   const Estimate seeds = estimate(values_of(*runs)), floor = estimate(paired_values(*runs, *twins));
   const size_t n = runs->rows.size();
-  report.setting = "softmax, `small`, `kjv`, " + std::to_string(n) + " seeds and their twins";
-  report.result = "over seeds the final test loss has an sd of " + fixed_text(seeds.sd, 4) +
-                  " nats; a relative change of 1e-6 of the initial weights alone moves it by an sd of " +
-                  fixed_text(floor.sd, 4) + ", so that 8 paired seeds find a difference of " +
-                  fixed_text(smallest_difference(floor.sd, 8), 4) + " nats with 80 % power, at best";
-  report.verdict = "measured";
+  Finding finding;
+  finding.setting = "softmax, `small`, `kjv`, " + std::to_string(n) + " seeds and their twins";
+  finding.result = "over seeds the final test loss has an sd of " + fixed_text(seeds.sd, 4) +
+                   " nats; a relative change of 1e-6 of the initial weights alone moves it by an sd of " +
+                   fixed_text(floor.sd, 4) + ", so that 8 paired seeds find a difference of " +
+                   fixed_text(smallest_difference(floor.sd, 8), 4) + " nats with 80 % power, at best";
+  finding.verdict = "measured";
+  report.findings = {finding};
 
   std::string body = "| of the final test loss [nats] | sd (95 % interval) | mean |\n| --- | ---: | ---: |\n";
   body += "| over " + std::to_string(n) + " seeds | " + sd_text(seeds) + " | " + with_interval(seeds) + " |\n";

@@ -1,4 +1,4 @@
-#include "train/run_lock.h"
+#include "train/folder_lock.h"
 
 #include <fcntl.h>
 #include <sys/file.h>
@@ -37,14 +37,16 @@ std::string this_process() {
 
 }  // namespace
 
-RunLock::RunLock(const std::string& run) : path_((std::filesystem::path(run) / "lock").string()) {
+FolderLock::FolderLock(const std::string& folder, const std::string& option)
+    : path_((std::filesystem::path(folder) / "lock").string()) {
   auto fail = [&] { throw Failure("'" + path_ + "' cannot be written: " + std::strerror(errno)); };
   do {
     file_ = FileDescriptor(open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666));
     if (!file_) fail();
     if (flock(file_.number(), LOCK_EX | LOCK_NB) == 0) continue;
     if (errno == EWOULDBLOCK)
-      throw Error("--out '" + run + "' is in use by " + owner(path_) + "; wait until it ends, or give another folder");
+      throw Error((option.empty() ? "" : option + " ") + "'" + folder + "' is in use by " + owner(path_) +
+                  "; wait until it ends" + (option.empty() ? "" : ", or give another folder"));
     if (errno != ENOLCK && errno != ENOTSUP && errno != ENOSYS) fail();
   } while (!is_at(file_, path_));
   const std::string text = this_process();
@@ -56,4 +58,4 @@ RunLock::RunLock(const std::string& run) : path_((std::filesystem::path(run) / "
   }
 }
 
-RunLock::~RunLock() { unlink(path_.c_str()); }
+FolderLock::~FolderLock() { unlink(path_.c_str()); }
