@@ -119,6 +119,48 @@ TEST_CASE("experiments: lengths are given in sequence lengths", "[core][experime
   CHECK(options.at("lengths") == "256,512,300");
 }
 
+namespace {
+
+std::string mixed() {
+  return replaced(
+      replaced(kConfiguration, R"("options": {"preset")",
+               R"("data": {"long": {"corpus": "kjv", "mix": "short:0.5"}, "short": {"corpus": "kjv", "length": "32"}},
+  "options": {"preset")"),
+      R"("name": "g", "data": "kjv")", R"("name": "g", "data": "long")");
+}
+
+}  // namespace
+
+TEST_CASE("experiments: data is named by its options and by those of what is mixed into it", "[core][experiments]") {
+  const Configuration configuration = Fixture(mixed()).read();
+  REQUIRE(configuration.data.size() == 2);
+  const auto& [long_name, long_options] = *configuration.data.begin();
+  const std::string short_name = configuration.data.rbegin()->first;
+  CHECK(long_options.at("mix") == short_name + ":0.5");
+  CHECK(configuration.groups.front().data == long_name);
+  const Configuration other = Fixture(replaced(mixed(), "\"length\": \"32\"", "\"length\": \"64\"")).read();
+  CHECK(other.data.begin()->first != long_name);
+  CHECK(other.data.rbegin()->first != short_name);
+}
+
+TEST_CASE("experiments: data cannot be mixed into itself", "[core][experiments]") {
+  const Fixture fixture(replaced(mixed(), "\"length\": \"32\"", "\"mix\": \"long:0.1\""));
+  CHECK(contains(error_text([&] { fixture.read(); }), "'long', which is mixed into itself"));
+}
+
+TEST_CASE("experiments: another scale has other options, corpora and rates throughout", "[core][experiments]") {
+  const Fixture fixture(replaced(mixed(), R"("rates": ["shared", "tuned"])", R"("rates": [0.004])"));
+  std::ofstream(fixture.temp.path / "large.json")
+      << R"({"options": {"seq-len": 1024}, "data": {"kjv": "gcide"}, "grid": [1, 2, 4, 8], "rate": 0.5, "start-step": 9})";
+  const Configuration configuration = read_configuration(fixture.folder, "large");
+  CHECK(configuration.tune->data == "gcide");
+  for (const auto& [name, options] : configuration.data) CHECK(options.at("corpus") == "gcide");
+  CHECK(configuration.groups.front().rates == std::vector<std::string>{"0.5"});
+  CHECK(configuration.groups.front().measures.front().options.at("seq-len") == "16384");
+  CHECK(configuration.groups.back().data == "gcide");
+  CHECK(configuration.groups.back().start_step == 9);
+}
+
 TEST_CASE("experiments: a configuration is read strictly", "[core][experiments]") {
   auto refusal = [](const std::string& from, const std::string& to) {
     const Fixture fixture(replaced(kConfiguration, from, to));

@@ -94,6 +94,7 @@ class Section {
   }
   // An object whose keys are names that the file chooses.
   Section inner(const char* key) const { return Section(at(key), where_ + ", " + key, names_of(at(key))); }
+  std::string text_of(const char* key) const { return text_of_json(at(key)); }
   double number(const char* key) const { return members_.number(key); }
   int natural(const char* key, int otherwise) const { return has(key) ? int(members_.natural(key)) : otherwise; }
 
@@ -235,25 +236,50 @@ std::string words_of(const Options& options) {
   return text;
 }
 
-// Data that is prepared with other options is other data: what is no corpus gets a name that ends in a hash of them, which
-// is then part of every run's hash.
-void name_data_by_options(Configuration& configuration) {
-  std::map<std::string, std::string> names;
-  std::map<std::string, Options> data;
-  for (const auto& [name, options] : configuration.data) {
-    names[name] = name + "-" + sha256_hex(words_of(options)).substr(0, 6);
-    data[names[name]] = options;
-  }
-  configuration.data = data;
-  auto rename = [&](std::string& name) {
-    if (const auto found = names.find(name); found != names.end()) name = found->second;
+// Calls rename(name) for every data and corpus that runs, measures, tuning and the options of prepare name.
+template <class Rename>
+void rename_data(Configuration& configuration, const Rename& rename) {
+  auto rename_option = [&](Options& options, const char* option) {
+    if (const auto found = options.find(option); found != options.end()) rename(found->second);
   };
   if (configuration.tune) rename(configuration.tune->data);
   for (GroupSpec& group : configuration.groups) {
     rename(group.data);
-    for (MeasureSpec& measure : group.measures)
-      if (const auto found = measure.options.find("data"); found != measure.options.end()) rename(found->second);
+    for (MeasureSpec& measure : group.measures) rename_option(measure.options, "data");
   }
+  for (auto& [name, options] : configuration.data) {
+    rename_option(options, "corpus");
+    if (const auto mix = options.find("mix"); mix != options.end()) {
+      std::string mixed = mixed_data(mix->second);
+      const std::string share = mix->second.substr(mixed.size());
+      rename(mixed);
+      mix->second = mixed + share;
+    }
+  }
+}
+
+// Data that is prepared with other options is other data: what is no corpus gets a name that ends in a hash of them, which
+// is then part of every run's hash. Data that is mixed into other data is named first.
+void name_data_by_options(Configuration& configuration, const std::string& where) {
+  std::map<std::string, Options> unnamed = configuration.data, named;
+  while (!unnamed.empty()) {
+    const auto next = std::find_if(unnamed.begin(), unnamed.end(), [&](const auto& entry) {
+      const auto mix = entry.second.find("mix");
+      return mix == entry.second.end() || !unnamed.count(mixed_data(mix->second));
+    });
+    if (next == unnamed.end())
+      throw Error(where + " has the data '" + unnamed.begin()->first + "', which is mixed into itself");
+    const auto [name, options] = *next;
+    const std::string full_name = name + "-" + sha256_hex(words_of(options)).substr(0, 6);
+    named[full_name] = options;
+    unnamed.erase(next);
+    configuration.data = unnamed;
+    rename_data(configuration, [&, &old = name](std::string& other) {
+      if (other == old) other = full_name;
+    });
+    unnamed = configuration.data;
+  }
+  configuration.data = named;
 }
 
 // A shared or tuned rate comes from tuning.
@@ -277,23 +303,23 @@ void require_tuning(const Configuration& configuration, const std::string& where
 void apply_scale(Configuration& configuration, const std::string& path) {
   const std::string where = "'" + path + "'";
   const Json json = parse_strict_json<Json>(read_small_file(path), where);
-  Section section(json, where, {"what", "options", "data", "grid", "start-step"});
+  Section section(json, where, {"what", "options", "data", "grid", "rate", "start-step"});
   const Options options = section.options("options"), data = section.options("data");
-  auto renamed = [&](std::string& name) {
+  rename_data(configuration, [&](std::string& name) {
     if (const auto found = data.find(name); found != data.end()) name = found->second;
-  };
+  });
   for (const auto& [name, value] : options) configuration.options[name] = value;
-  if (configuration.tune) {
-    configuration.tune->grid = section.numbers("grid");
-    renamed(configuration.tune->data);
-  }
+  if (configuration.tune) configuration.tune->grid = section.numbers("grid");
   for (GroupSpec& group : configuration.groups) {
-    renamed(group.data);
     if (group.start_step > 0) group.start_step = section.natural("start-step", 0);
+    for (std::string& rate : group.rates)
+      if (rate != "shared" && rate != "tuned") rate = section.text_of("rate");
   }
 }
 
 }  // namespace
+
+std::string mixed_data(const std::string& mix) { return mix.substr(0, mix.find(':')); }
 
 std::vector<std::string> with_options(std::vector<std::string> words, const Options& options) {
   for (const auto& [name, value] : options) {
@@ -361,7 +387,7 @@ Configuration read_configuration(const std::string& folder, const std::string& s
   for (GroupSpec& group : result.groups)
     for (MeasureSpec& measure : group.measures)
       for (auto& [name, value] : measure.options) value = in_tokens(value, T);
-  name_data_by_options(result);
+  name_data_by_options(result, where);
   return result;
 }
 

@@ -15,6 +15,9 @@ using Options = std::map<std::string, std::string>;  // of train, by name withou
 // The words of a command line with these options behind them; flags as --name=true.
 std::vector<std::string> with_options(std::vector<std::string> words, const Options& options);
 
+// The data of prepare's option --mix: "kjv" of "kjv:0.5".
+std::string mixed_data(const std::string& mix);
+
 // One training run. Everything that changes its numbers is in here, and nothing else.
 struct RunPlan {
   std::string name;  // "kjv-ssmax-lr0.002-s3": unique in the experiment
@@ -78,8 +81,8 @@ struct Configuration {
   std::vector<Claim> claims;    // at least one; each is judged by itself
   std::string baseline = "softmax";
   Options options;  // of every run
-  // Options of prepare for each data that is no corpus, whose name then ends in a hash of them; "mix" names a corpus,
-  // "kjv:0.5".
+  // Options of prepare for each data that is no corpus, whose name then ends in a hash of them; "mix" names a corpus or
+  // other data of this list, "kjv:0.5".
   std::map<std::string, Options> data;
   std::optional<TuneSpec> tune;
   std::vector<GroupSpec> groups;

@@ -109,8 +109,8 @@ void prepare_data(const Experiment& experiment, const RunnerOptions& options, co
   Options how{{"corpus", data}};
   if (const auto found = experiment.configuration.data.find(data); found != experiment.configuration.data.end())
     how = found->second;
-  if (const auto mix = how.find("mix"); mix != how.end()) {  // "kjv:0.5", made first
-    prepare_data(experiment, options, mix->second.substr(0, mix->second.find(':')));
+  if (const auto mix = how.find("mix"); mix != how.end()) {  // made first
+    prepare_data(experiment, options, mixed_data(mix->second));
     mix->second = data_folder(options, mix->second);
   }
   fs::create_directories(options.runs);
