@@ -5,8 +5,10 @@
 #include <set>
 
 #include "train/command_line.h"
+#include "train/experiments/plan_table.h"
 #include "train/experiments/process.h"
 #include "train/experiments/report.h"
+#include "train/experiments/runner.h"
 #include "train/folder_lock.h"
 #include "train/threads.h"
 

@@ -354,13 +354,15 @@ bool is_primary(const Configuration& configuration, const std::string& normalize
 Configuration read_configuration(const std::string& folder, const std::string& scale) {
   const std::string path = (fs::path(folder) / "experiment.json").string(), where = "'" + path + "'";
   const Json json = parse_strict_json<Json>(read_small_file(path), where);
-  Section section(json, where, {"title", "question", "claims", "baseline", "options", "data", "tune", "groups"});
+  Section section(json, where,
+                  {"title", "question", "claims", "remark", "baseline", "options", "data", "tune", "groups"});
   Configuration result;
   result.folder = folder;
   result.name = fs::path(folder).filename().string();
   result.title = section.text("title");
   result.question = section.text("question");
   for (const Json& claim : section.list("claims")) result.claims.push_back(read_claim(claim, where + ", claims"));
+  result.remark = section.text("remark", "");
   result.baseline = section.text("baseline", "softmax");
   result.options = section.options("options");
   if (section.has("data")) {

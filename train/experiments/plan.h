@@ -79,6 +79,7 @@ struct Configuration {
   std::string folder;           // train/experiments/noise
   std::string title, question;  // for people
   std::vector<Claim> claims;    // at least one; each is judged by itself
+  std::string remark;           // what a reader has to know beside the tables; may be empty
   std::string baseline = "softmax";
   Options options;  // of every run
   // Options of prepare for each data that is no corpus, whose name then ends in a hash of them; "mix" names a corpus or

@@ -53,6 +53,7 @@ std::string report_text(const Experiment& experiment, const Report& report) {
             upper_first(report.findings[i].verdict) + "**: " + report.findings[i].result + ".\n";
   text += "\n";
   for (const auto& [name, script] : report.figures) text += "![" + configuration.title + "](" + name + ".svg)\n\n";
+  if (!configuration.remark.empty()) text += configuration.remark + "\n\n";
   text += report.body + "\n";
   const std::vector<ResultRow>& runs = experiment.records.rows();
   if (!runs.empty()) {
@@ -205,6 +206,17 @@ CurveOfMeans difference_curve(const Experiment& experiment, const Sample& a, con
     runs.push_back(std::move(values));
   }
   return curve_of(runs);
+}
+
+Panel position_panel(const Experiment& experiment, const std::string& title) {
+  Panel panel;
+  panel.x_label = "position (context size, tokens)";
+  panel.y_label = "test loss (nats per token)";
+  panel.legend_title = title;
+  panel.log_x = true;
+  panel.x_mark = sequence_length(experiment.configuration);
+  panel.x_mark_label = "training length";
+  return panel;
 }
 
 std::string with_interval(const Estimate& estimate, int decimals) {

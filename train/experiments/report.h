@@ -8,7 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "train/experiments/runner.h"
+#include "train/experiments/experiment.h"
+#include "train/experiments/figure.h"
 #include "train/statistics.h"
 
 // What is said of one claim, a row of the README's table; the verdict is one of the three words below, or a short fact.
@@ -79,6 +80,9 @@ struct CurveOfMeans {
 CurveOfMeans mean_curve(const Experiment& experiment, const Sample& sample, const std::string& quantity);
 CurveOfMeans difference_curve(const Experiment& experiment, const Sample& a, const Sample& b,
                               const std::string& quantity);
+
+// Of test losses by position, the training length marked; without series.
+Panel position_panel(const Experiment& experiment, const std::string& title);
 
 std::string with_interval(const Estimate& estimate, int decimals = 4);         // "1.1684 ± 0.0021"
 std::string signed_with_interval(const Estimate& estimate, int decimals = 4);  // "+0.0024 ± 0.0065"

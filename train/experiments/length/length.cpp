@@ -4,7 +4,6 @@
 #include <iterator>
 
 #include "train/comparison.h"
-#include "train/experiments/figure.h"
 #include "train/experiments/report.h"
 
 namespace {
@@ -90,13 +89,7 @@ std::string differences_table(const Experiment& experiment, const std::vector<co
 
 Panel panel_of(const Experiment& experiment, const Setting& setting, const std::vector<const Sample*>& samples) {
   static const std::vector<std::string> order{"softmax", "ssmax", "sa_softmax", "ssmax_fixed", "ssmax_bias"};
-  Panel panel;
-  panel.x_label = "position (context size, tokens)";
-  panel.y_label = "test loss (nats per token)";
-  panel.legend_title = setting.title;
-  panel.log_x = true;
-  panel.x_mark = sequence_length(experiment.configuration);
-  panel.x_mark_label = "training length";
+  Panel panel = position_panel(experiment, setting.title);
   for (const Sample* sample : samples) {
     if (sample->diverged > 0) continue;
     const CurveOfMeans curve = mean_curve(experiment, *sample, setting.quantity);

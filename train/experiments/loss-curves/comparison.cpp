@@ -110,6 +110,19 @@ std::string table_of(const Experiment& experiment, const std::vector<Compared>& 
                         rows);
 }
 
+// The normalizers from the lowest mean loss on, those that diverged left out; for groups without variants.
+std::string order_of(const GroupSpec& group, const std::vector<Compared>& compared) {
+  std::vector<std::pair<double, std::string>> means;
+  for (const Compared& each : compared)
+    if (each.sample->diverged == 0)
+      means.push_back({estimate(values_of(*each.sample)).mean, "`" + each.sample->normalizer + "`"});
+  if (group.variants.size() > 1 || means.size() < 3) return "";
+  std::sort(means.begin(), means.end());
+  std::string text = "From the lowest mean: ";
+  for (size_t i = 0; i < means.size(); i++) text += (i ? ", " : "") + means[i].second;
+  return text + ".\n\n";
+}
+
 // The same normalizer is drawn in the same style in every figure: by its place in the configuration.
 size_t style_of(const Experiment& experiment, const std::string& normalizer) {
   std::vector<std::string> names{experiment.configuration.baseline};
@@ -240,7 +253,8 @@ Report report_comparison(const Experiment& experiment) {
     for (const std::string& rate : group.rates) {
       const std::vector<Compared> compared = compare_samples(experiment, group, samples, rate);
       const bool holds_primaries = &group == &configuration.groups.front() && rate == group.rates.back();
-      report.body += rate_words(experiment, rate) + ":\n\n" + table_of(experiment, compared, holds_primaries) + "\n";
+      report.body += rate_words(experiment, rate) + ":\n\n" + table_of(experiment, compared, holds_primaries) + "\n" +
+                     order_of(group, compared);
       if (compared.size() >= judged.size()) judged = compared;
     }
     for (const Compared& each : judged) report.body += scales_table(experiment, *each.sample);

@@ -19,10 +19,10 @@ constexpr double kLearned = 0.95;  // share of exact answers at the training len
 struct Setting {
   std::string title, quantity;
 };
-const std::vector<Setting> kSettings{{"RoPE", "needle"}, {"RoPE, theta x 50", "needle-theta50"}};
+const std::vector<Setting> kSettings{{"RoPE", "needle"}, {"RoPE, theta × 50", "needle-theta50"}};
 
-// A run's share of exact answers at a length, mean over depths, or at one depth.
-RunValue exact_at(const Experiment& experiment, const std::string& quantity, double length,
+// A run's share of exact answers, or another quantity, at a length, mean over depths, or at one depth.
+RunValue share_at(const Experiment& experiment, const std::string& quantity, double length,
                   std::optional<double> depth = std::nullopt) {
   return [&experiment, quantity, length, depth](const ResultRow& row) {
     std::vector<double> values;
@@ -77,7 +77,7 @@ std::string heat_maps(const Experiment& experiment, const std::vector<const Samp
       for (size_t x = 0; x < grid.lengths.size(); x++)
         for (size_t y = 0; y < grid.depths.size(); y++) {
           const Estimate exact = estimate(
-              values_of(sample, exact_at(experiment, kSettings[column].quantity, grid.lengths[x], grid.depths[y])));
+              values_of(sample, share_at(experiment, kSettings[column].quantity, grid.lengths[x], grid.depths[y])));
           const std::string interval = exact.has_interval() ? "±" + fixed_text(exact.half_width, 2) : "";
           rows += std::to_string(x) + " " + std::to_string(y) + " " + gnuplot_number(exact.mean) + " \"" +
                   fixed_text(exact.mean, 2) + "\\n" + interval + "\" " + (exact.mean > 0.55 ? "0x000000" : "0xFFFFFF") +
@@ -117,6 +117,19 @@ Panel heads_panel(const Experiment& experiment, const std::vector<const Sample*>
   return panel;
 }
 
+std::string lengths_table(const Experiment& experiment, const std::vector<const Sample*>& samples, const Grid& grid,
+                          const std::string& quantity) {
+  std::vector<std::string> header{"normalizer"};
+  for (double length : grid.lengths) header.push_back(fixed_text(length, 0));
+  std::vector<std::vector<std::string>> rows;
+  for (const Sample* sample : samples) {
+    rows.push_back({"`" + sample->normalizer + "`"});
+    for (double length : grid.lengths)
+      rows.back().push_back(with_interval(estimate(values_of(*sample, share_at(experiment, quantity, length))), 2));
+  }
+  return markdown_table(header, rows);
+}
+
 }  // namespace
 
 Report report_needle(const Experiment& experiment) {
@@ -132,17 +145,12 @@ Report report_needle(const Experiment& experiment) {
   if (grid.lengths.empty()) return report;
 
   for (const Setting& setting : kSettings) {
-    std::vector<std::string> header{"normalizer"};
-    for (double length : grid.lengths) header.push_back(fixed_text(length, 0));
-    std::vector<std::vector<std::string>> rows;
-    for (const Sample* sample : samples) {
-      rows.push_back({"`" + sample->normalizer + "`"});
-      for (double length : grid.lengths)
-        rows.back().push_back(
-            with_interval(estimate(values_of(*sample, exact_at(experiment, setting.quantity, length))), 2));
-    }
-    report.body += "## " + setting.title + "\n\nShare of exact answers by context length, mean over depths:\n\n" +
-                   markdown_table(header, rows) + "\n";
+    report.body += "## " + setting.title + "\n\n";
+    for (const auto& [end, what] : {std::pair("", "Share of exact answers, all four digits"),
+                                    std::pair(".first-digit", "Share of answers with the right first digit"),
+                                    std::pair(".top-score", "Weight on the value, of the head with most of it")})
+      report.body += std::string(what) + ", by context length, mean over depths:\n\n" +
+                     lengths_table(experiment, samples, grid, setting.quantity + end) + "\n";
   }
   report.figures.push_back({"needle", heat_maps(experiment, samples, grid)});
   report.figures.push_back(
@@ -154,11 +162,11 @@ Report report_needle(const Experiment& experiment) {
   auto exact_beyond = [&](const ResultRow& row) {
     std::vector<double> shares;
     for (double length : grid.lengths)
-      if (length > T) shares.push_back(exact_at(experiment, "needle-theta50", length)(row));
+      if (length > T) shares.push_back(share_at(experiment, "needle-theta50", length)(row));
     return estimate(shares).mean;
   };
   const Estimate difference = estimate(paired_values(*primary, *base, exact_beyond));
-  const double learned = estimate(values_of(*base, exact_at(experiment, "needle", T))).mean;
+  const double learned = estimate(values_of(*base, share_at(experiment, "needle", T))).mean;
   Finding finding;
   finding.setting = "`kjv` with keys, trained at T = " + fixed_text(T, 0) + ", " + std::to_string(base->rows.size()) +
                     " seeds, " + std::to_string(base->rows.front()->steps) + " updates";

@@ -3,7 +3,6 @@
 #include <cmath>
 
 #include "train/comparison.h"
-#include "train/experiments/figure.h"
 #include "train/experiments/report.h"
 
 namespace {
@@ -34,13 +33,7 @@ Report report_switch(const Experiment& experiment) {
   if (found.size() < kEntries.size()) return report;
 
   std::vector<std::vector<std::string>> rows;
-  Panel panel;
-  panel.x_label = "position (context size, tokens)";
-  panel.y_label = "test loss (nats per token)";
-  panel.legend_title = "RoPE, theta x 50";
-  panel.log_x = true;
-  panel.x_mark = sequence_length(experiment.configuration);
-  panel.x_mark_label = "training length";
+  Panel panel = position_panel(experiment, "RoPE, theta × 50");
   auto long_loss = [&](const ResultRow& row) {  // the mean over the whole window of 16 T
     std::vector<double> losses;
     for (const Measurement& m : experiment.records.measured(row.run, kPosition)) losses.push_back(m.value);

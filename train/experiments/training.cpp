@@ -1,0 +1,177 @@
+#include "train/experiments/training.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+
+#include "data/error.h"
+#include "train/experiments/measures.h"
+#include "train/experiments/process.h"
+#include "train/metrics_reader.h"
+
+namespace fs = std::filesystem;
+
+void prepare_data(const Configuration& configuration, const RunnerOptions& options, const std::string& data) {
+  const std::string folder = data_folder(options, data);
+  if (fs::exists(fs::path(folder) / "tokens.json")) return;
+  Options how{{"corpus", data}};
+  if (const auto found = configuration.data.find(data); found != configuration.data.end()) how = found->second;
+  if (const auto mix = how.find("mix"); mix != how.end()) {  // made first
+    prepare_data(configuration, options, mixed_data(mix->second));
+    mix->second = data_folder(options, mix->second);
+  }
+  fs::create_directories(options.runs);
+  const std::string log = (fs::path(options.runs) / (data + ".prepare.log")).string();
+  const int exit_code = run_process(with_options({options.build + "/prepare", "--out", folder}, how), log);
+  stop_if_interrupted();
+  if (exit_code != 0) throw Failure("data '" + data + "' could not be prepared: " + last_line(log));
+}
+
+namespace {
+
+// The folder of a run: named for people, found by its hash, so that experiments share it.
+std::string run_folder(const RunPlan& run, const RunnerOptions& options) {
+  const std::string end = "-" + run.hash().substr(0, 8);
+  std::error_code ignored;
+  for (const fs::directory_entry& entry : fs::directory_iterator(options.runs, ignored))
+    if (entry.is_directory() && entry.path().filename().string().ends_with(end)) return entry.path().string();
+  return (fs::path(options.runs) / (run.name + end)).string();
+}
+
+[[noreturn]] void fail(const RunPlan& run, const std::string& log, const std::string& program) {
+  stop_if_interrupted();
+  throw Failure(run.name + ": " + program + " failed: " + last_line(log) + " (its output is in '" + log + "')");
+}
+
+bool has_checkpoint(const std::string& folder, int step) {
+  if (step == 0) return true;  // of a finished run
+  char name[40];
+  std::snprintf(name, sizeof name, "step-%08d", step);
+  return fs::exists(fs::path(folder) / "checkpoints" / name / "SHA256SUMS");
+}
+
+// The run, trained to its end: now, or by an earlier call, or as the parent of another.
+Run trained_run(const RunPlan& run, const RunnerOptions& options) {
+  const std::string folder = run_folder(run, options), log = folder + ".log";
+  auto finished = [&]() -> std::optional<Run> {
+    if (!fs::exists(fs::path(folder) / "metrics.jsonl")) return std::nullopt;
+    Run record = read_run(folder);
+    if (record.state == RunState::kUnfinished) return std::nullopt;
+    if (hash_of_files(record.data_hashes) != data_hash(options, run.data))
+      throw Failure("'" + folder + "' was trained on other data than '" + data_folder(options, run.data) +
+                    "' holds now; remove it, and it is trained again");
+    return record;
+  };
+  if (std::optional<Run> record = finished()) return *record;
+
+  std::vector<std::string> words{options.build + "/" + run.normalizer + "/train", "--out", folder, "--threads",
+                                 std::to_string(options.threads)};
+  if (fs::exists(fs::path(folder) / "options.ini")) {
+    words.push_back("--resume");
+  } else {
+    words.insert(words.end(), {"--data", data_folder(options, run.data)});
+    words = with_options(words, run.options);
+    if (run.parent) {
+      trained_run(*run.parent, options);
+      std::string from = run_folder(*run.parent, options);
+      if (!has_checkpoint(from, run.start_step))
+        throw Failure(run.name + " starts from step " + std::to_string(run.start_step) + " of '" + from +
+                      "', which is gone; remove that folder, and it is trained again");
+      if (run.start_step > 0) {
+        char name[40];
+        std::snprintf(name, sizeof name, "/checkpoints/step-%08d", run.start_step);
+        from += name;
+      }
+      words.insert(words.end(), {"--" + run.start, from});
+    }
+  }
+  const int exit_code = run_process(words, log);
+  std::optional<Run> record = finished();
+  if (!record || (exit_code != 0 && record->state != RunState::kNonFinite)) fail(run, log, "train");
+  return *record;
+}
+
+// The mean loss over the first `tokens` of a split (0: all) by build/<normalizer>/evaluate.
+double evaluated_loss(const RunPlan& run, const RunnerOptions& options, const std::string& split, int64_t tokens) {
+  const std::string log = run_folder(run, options) + "." + split + ".log";
+  fs::remove(log);
+  const int exit_code =
+      run_process({options.build + "/" + run.normalizer + "/evaluate", "--checkpoint", run_folder(run, options),
+                   "--data", data_folder(options, run.data), "--split", split, "--tokens", std::to_string(tokens),
+                   "--threads", std::to_string(options.threads)},
+                  log);
+  if (exit_code != 0) fail(run, log, "evaluate");
+  std::ifstream file(log);
+  for (std::string line; std::getline(file, line);)
+    if (double loss = 0; std::sscanf(line.c_str(), "loss %lf nats", &loss) == 1) return loss;
+  throw Failure("'" + log + "' has no line with the loss");
+}
+
+// Validation losses as recorded, on the first --eval-tokens, the last one evaluated now; training losses in means over
+// the updates since the point before.
+std::vector<Measurement> curves_of(const RunPlan& plan, const Run& run, const RunnerOptions& options) {
+  std::vector<Measurement> result;
+  double sum = 0;
+  int64_t count = 0, first_tokens = 0;
+  std::size_t next = 0;
+  auto training_until = [&](int64_t step) {
+    for (; next < run.steps.size() && run.steps[next].step <= step; next++) sum += run.steps[next].loss, count++;
+    if (count > 0) result.push_back({plan.name, "train_loss", double(step), 0, sum / double(count)});
+    sum = 0, count = 0;
+  };
+  for (const EvalRecord& eval : run.evals) {
+    if (first_tokens == 0) first_tokens = eval.evaluated;
+    if (eval.evaluated != first_tokens || eval.step == run.last_step) continue;
+    result.push_back({plan.name, "val_loss", double(eval.step), 0, eval.loss});
+    training_until(eval.step);
+  }
+  training_until(run.last_step);
+  if (run.state == RunState::kFinished && first_tokens > 0)
+    result.push_back(
+        {plan.name, "val_loss", double(run.last_step), 0, evaluated_loss(plan, options, "val", first_tokens)});
+  return result;
+}
+
+}  // namespace
+
+Result result_of(const RunPlan& plan, const std::vector<MeasureSpec>& measures, const RunnerOptions& options) {
+  const Run run = trained_run(plan, options);
+  const TrainOptions effective = effective_options(plan);
+  Result result;
+  ResultRow& row = result.row;
+  row.run = plan.name, row.group = plan.group, row.normalizer = plan.normalizer, row.data = plan.data;
+  row.variant = plan.variant, row.lr = plan.lr, row.seed = plan.seed;
+  row.steps = run.last_step;
+  row.tokens = run.last_step * run.tokens_per_update;
+  double seconds = 0;
+  for (const StepRecord& step : run.steps) seconds += step.milliseconds / 1e3;
+  row.minutes = seconds / 60;
+  row.options_hash = plan.hash();
+  row.options = plan.options_text();
+  row.data_hash = data_hash(options, plan.data);
+  if (const auto git = run.settings.find("git"); git != run.settings.end()) row.git = git->second;
+
+  const EvalRecord* last = run.final_evaluation();
+  const bool finite = last || plan.steps() == 0;  // without updates there is a checkpoint and no evaluation
+  if (finite) row.val_loss = last ? last->loss : evaluated_loss(plan, options, "val", 0);
+  const double vocabulary = std::max(effective.vocab_size, 256);
+  row.status = row.val_loss <= std::log(vocabulary) / 2 ? "done" : "diverged";
+  if (plan.group == kTuning) return result;
+  if (finite) row.test_loss = evaluated_loss(plan, options, "test", 0);
+  result.measurements = curves_of(plan, run, options);
+  if (!finite) return result;
+  for (const MeasureSpec& measure : measures) {
+    const std::vector<Measurement> more =
+        measured(measure, MeasuredRun{plan, run, run_folder(plan, options), data_folder(options, plan.data),
+                                      options.build, options.threads});
+    const auto is_it = [&](const Measurement& m) { return m.quantity == measure.name; };
+    if (std::none_of(more.begin(), more.end(), is_it))
+      throw Failure(plan.name + ": nothing was measured for '" + measure.name + "'");
+    result.measurements.insert(result.measurements.end(), more.begin(), more.end());
+    row.measures += (row.measures.empty() ? "" : " ") + measure.name + "=" + measure.hash();
+  }
+  return result;
+}
