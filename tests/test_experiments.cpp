@@ -20,7 +20,7 @@ constexpr const char* kConfiguration = R"({
     {"name": "g", "data": "kjv", "normalizers": ["softmax", "ssmax"], "seeds": [1, 3], "rates": ["shared", "tuned"],
      "measures": [{"name": "m", "kind": "by-position", "options": {"seq-len": "16T", "lengths": "T,2T,300"}}]},
     {"name": "late", "data": "kjv", "normalizers": ["ssmax"], "seeds": [1, 1], "rates": ["shared"], "variants": {"f": {}},
-     "start": "continue-from", "start-normalizer": "softmax", "start-step": 7, "rate-factor": 0.5}
+     "start": "continue-from", "start-group": "g", "start-normalizer": "softmax", "start-step": 7, "rate-factor": 0.5}
   ]
 })";
 
@@ -101,6 +101,24 @@ TEST_CASE("experiments: a run that starts from another has that one's options an
   CHECK(late.options_text().find("continue-from=kjv-softmax-lr0.004-s1@7") != std::string::npos);
 }
 
+TEST_CASE("experiments: a run may start from one of its own normalizer on other data with other options",
+          "[core][experiments]") {
+  const std::string late = R"("name": "late", "data": "kjv", "normalizers": ["ssmax"])";
+  const std::string first =
+      R"({"name": "short", "data": "gcide", "normalizers": ["ssmax"], "seeds": [1, 1], "rates": [0.5],
+    "options": {"seq-len": 32}}, {"name": "late", "data": "kjv", "normalizers": ["ssmax"])";
+  const std::string text =
+      replaced(replaced(kConfiguration, "{" + late, first), R"("start-group": "g", "start-normalizer": "softmax")",
+               R"("start-group": "short")");
+  const Plan plan = make_plan(Fixture(text).read(), losses_with_best(0.004));
+  const RunPlan& run = plan.runs.back();
+  REQUIRE(run.parent);
+  CHECK(run.parent->name == "gcide-ssmax-lr0.5-s1");
+  CHECK(run.parent->options.at("seq-len") == "32");
+  CHECK(run.options.at("seq-len") == "256");
+  CHECK(run.parent->hash() == plan.runs[plan.runs.size() - 2].hash());
+}
+
 TEST_CASE("experiments: a hash changes with every option and with nothing else", "[core][experiments]") {
   auto first_hash = [](const std::string& text) {
     return make_plan(Fixture(text).read(), losses_with_best(0.004)).runs.front().hash();
@@ -172,6 +190,7 @@ TEST_CASE("experiments: a configuration is read strictly", "[core][experiments]"
   CHECK(contains(refusal("\"by-position\"", "\"by-colour\""), "by-colour"));
   CHECK(contains(refusal("[\"shared\", \"tuned\"]", "[\"best\"]"), "'best'"));
   CHECK(contains(refusal("\"continue-from\"", "\"resume\""), "init-from or continue-from"));
+  CHECK(contains(refusal("\"start-group\": \"g\"", "\"start-group\": \"late\""), "one that stands before it"));
   CHECK(contains(refusal("\"seq-len\": 256, ", ""), "needs the option seq-len"));
 }
 
@@ -180,7 +199,8 @@ TEST_CASE("experiments: records are read as they were written", "[core][experime
   ResultRow row;
   row.run = "kjv-softmax-lr0.004-s1", row.group = "g", row.normalizer = "softmax", row.data = "kjv";
   row.lr = 0.004, row.seed = 1, row.steps = 10, row.tokens = 40960, row.val_loss = 1.23456789, row.status = "done";
-  row.minutes = 1.5, row.options_hash = "abc", row.data_hash = "def", row.git = "123", row.options = "softmax lr=0.004";
+  row.minutes = 1.5, row.options_hash = "abc", row.data_hash = "def", row.git = "123, then 456",
+  row.options = "softmax lr=0.004";
   Records records(temp.path.string(), "small");
   records.add(row, {{row.run, "val_loss", 10, 0, 1.5}, {row.run, "val_loss", 5, 0, 2.5}});
   row.run = "a", row.status = "diverged", row.val_loss = kMissing;
@@ -196,6 +216,7 @@ TEST_CASE("experiments: records are read as they were written", "[core][experime
   CHECK(found->val_loss == 1.23456789);
   CHECK(std::isnan(found->test_loss));
   CHECK(found->options == "softmax lr=0.004");
+  CHECK(found->git == "123; then 456");  // of a run that another commit resumed
   CHECK(again.find_hash("abc", "def") != nullptr);
   CHECK(again.find_hash("abc", "other") == nullptr);
   const std::vector<Measurement> curve = again.measured(found->run, "val_loss");

@@ -38,9 +38,9 @@ pair='{"name": "pair", "data": "text", "normalizers": ["softmax", "ssmax"], "see
   "measures": [{"name": "position", "kind": "by-position", "options": {"split": "test", "seq-len": "4T"}},
                {"name": "scale", "kind": "scales"}]}'
 starts='{"name": "e", "data": "text", "normalizers": ["ssmax"], "seeds": [1, 1], "rates": ["shared"], "variants": {"e": {}},
-  "start": "init-from", "start-normalizer": "softmax", "options": {"steps": 0, "warmup-steps": 0}},
+  "start": "init-from", "start-group": "pair", "start-normalizer": "softmax", "options": {"steps": 0, "warmup-steps": 0}},
  {"name": "f", "data": "text", "normalizers": ["ssmax"], "seeds": [1, 1], "rates": ["shared"], "variants": {"f": {}},
-  "start": "continue-from", "start-normalizer": "softmax", "start-step": 40}'
+  "start": "continue-from", "start-group": "pair", "start-normalizer": "softmax", "start-step": 40}'
 hot='{"name": "hot", "data": "text", "normalizers": ["softmax"], "seeds": [1, 2], "rates": [30]}'
 configuration first "$pair"
 configuration second "$pair, $starts, $hot"

@@ -125,7 +125,7 @@ MeasureSpec read_measure(const Json& json, const std::string& where) {
 GroupSpec read_group(const Json& json, const std::string& where) {
   Section section(json, where,
                   {"name", "data", "normalizers", "seeds", "rates", "variants", "options", "measures", "start",
-                   "start-normalizer", "start-step", "rate-factor"});
+                   "start-group", "start-normalizer", "start-step", "rate-factor"});
   GroupSpec group;
   group.name = section.text("name");
   group.data = section.text("data");
@@ -150,7 +150,8 @@ GroupSpec read_group(const Json& json, const std::string& where) {
   group.start = section.text("start", "");
   if (!group.start.empty() && group.start != "init-from" && group.start != "continue-from")
     throw Error(where + " has start = '" + group.start + "'; it must be init-from or continue-from");
-  if (!group.start.empty()) group.start_normalizer = section.text("start-normalizer");
+  if (!group.start.empty()) group.start_group = section.text("start-group");
+  group.start_normalizer = section.text("start-normalizer", "");
   group.start_step = section.natural("start-step", 0);
   if (section.has("rate-factor")) group.rate_factor = section.number("rate-factor");
   return group;
@@ -174,6 +175,31 @@ RunPlan make_run(const Configuration& configuration, const std::string& group, c
   run.options["seed"] = std::to_string(seed);
   run.name = data + "-" + normalizer + (variant.empty() ? "" : "-" + variant) + "-" + rate_text(lr) + "-s" +
              std::to_string(seed);
+  return run;
+}
+
+// A run of a group, with the one that it starts from; its rate is 0 while that is open.
+RunPlan run_of(const Configuration& configuration, const std::map<std::string, double>& rates, const GroupSpec& group,
+               const std::string& rate, const std::string& normalizer, const std::string& variant, uint64_t seed) {
+  double lr = 0;
+  if (rate == "shared" || rate == "tuned") {
+    const auto found = rates.find(rate == "shared" ? configuration.baseline : normalizer);
+    if (found != rates.end()) lr = found->second;
+  } else {
+    read_value(rate, lr);
+  }
+  Options options = group.options;
+  for (const auto& [name, value] : group.variants.at(variant)) options[name] = value;
+  RunPlan run =
+      make_run(configuration, group.name, group.data, normalizer, options, variant, lr * group.rate_factor, seed);
+  if (group.start.empty()) return run;
+  const auto from = std::find_if(configuration.groups.begin(), configuration.groups.end(),
+                                 [&](const GroupSpec& other) { return other.name == group.start_group; });
+  run.start = group.start;
+  run.start_step = group.start_step;
+  run.parent = std::make_shared<RunPlan>(run_of(configuration, rates, *from, from->rates.front(),
+                                                group.start_normalizer.empty() ? normalizer : group.start_normalizer,
+                                                from->variants.begin()->first, seed));
   return run;
 }
 
@@ -299,6 +325,16 @@ void require_tuning(const Configuration& configuration, const std::string& where
     }
 }
 
+void require_start_groups(const Configuration& configuration, const std::string& where) {
+  std::set<std::string> before;
+  for (const GroupSpec& group : configuration.groups) {
+    if (!group.start.empty() && !before.count(group.start_group))
+      throw Error(where + " has the group '" + group.name + "', which starts from the group '" + group.start_group +
+                  "'; it must be one that stands before it");
+    before.insert(group.name);
+  }
+}
+
 // The same experiment at another size: other options, other data, another grid.
 void apply_scale(Configuration& configuration, const std::string& path) {
   const std::string where = "'" + path + "'";
@@ -381,6 +417,7 @@ Configuration read_configuration(const std::string& folder, const std::string& s
   if (section.has("groups"))
     for (const Json& group : section.list("groups")) result.groups.push_back(read_group(group, where + ", groups"));
   require_tuning(result, where);
+  require_start_groups(result, where);
   if (scale != "small") apply_scale(result, (fs::path(folder).parent_path() / (scale + ".json")).string());
   if (result.groups.empty() && !result.tune) return result;  // it trains nothing
   const int T = sequence_length(result);
@@ -417,31 +454,15 @@ Plan make_plan(const Configuration& configuration, const TuningLoss& tuning_loss
     for (uint64_t seed = group.first_seed; seed <= group.last_seed; seed++)
       for (const std::string& rate : group.rates)
         for (const std::string& normalizer : group.normalizers)
-          for (const auto& [variant, options] : group.variants) {
-            double lr = 0;
-            if (rate == "shared" || rate == "tuned") {
-              const auto found = plan.rates.find(rate == "shared" ? configuration.baseline : normalizer);
-              if (found != plan.rates.end()) lr = found->second;
-            } else {
-              read_value(rate, lr);
-            }
-            Options all = group.options;
-            for (const auto& [name, value] : options) all[name] = value;
-            RunPlan run =
-                make_run(configuration, group.name, group.data, normalizer, all, variant, lr * group.rate_factor, seed);
-            if (!group.start.empty()) {
-              run.start = group.start;
-              run.start_step = group.start_step;
-              run.parent = std::make_shared<RunPlan>(
-                  make_run(configuration, group.name, group.data, group.start_normalizer, {}, "", lr, seed));
-            }
+          for (const auto& [variant, ignored] : group.variants) {
+            const RunPlan run = run_of(configuration, plan.rates, group, rate, normalizer, variant, seed);
             const auto [known, is_new] = hashes.emplace(run.name, run.hash());
-            if (!is_new && known->second != run.hash() && lr > 0)
+            if (!is_new && known->second != run.hash() && run.lr > 0)
               throw Error("'" + configuration.folder + "/experiment.json' has two runs " + run.name +
                           " with different options; give one of them a variant");
-            if (lr > 0) plan.members[group.name].push_back(run.name);
+            if (run.lr > 0) plan.members[group.name].push_back(run.name);
             if (!is_new) continue;
-            (lr > 0 ? plan.runs : plan.later).push_back(run);
+            (run.lr > 0 ? plan.runs : plan.later).push_back(run);
           }
   plan.complete = plan.later.empty();
   return plan;

@@ -54,8 +54,10 @@ struct GroupSpec {
   std::map<std::string, Options> variants;  // by name; one, without a name, unless the file gives some
   Options options;
   std::vector<MeasureSpec> measures;
-  double rate_factor = 1;               // for a group that starts from other runs: its rate over theirs
-  std::string start, start_normalizer;  // see RunPlan
+  double rate_factor = 1;  // of all its rates: for a group that starts from other runs
+  // Each run starts from the run of `start_group`, a group before this one, with its seed, at that group's first rate, in its
+  // first variant, and with the normalizer named; "" for the run's own. See RunPlan for `start`; "" for none.
+  std::string start, start_group, start_normalizer;
   int start_step = 0;
 };
 

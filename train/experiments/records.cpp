@@ -68,6 +68,13 @@ std::string text_or_missing(double value, int digits) {
   return text;
 }
 
+// A text as one cell: "4a9b464, then 8a70ca9", of a run that was resumed by another program, keeps its words.
+std::string cell(std::string text) {
+  std::replace(text.begin(), text.end(), ',', ';');
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text;
+}
+
 auto order(const Measurement& m) { return std::tie(m.run, m.quantity, m.x, m.y); }
 
 }  // namespace
@@ -158,12 +165,13 @@ void Records::write() const {
   text = std::string(kResultsHeader) + "\n";
   for (const ResultRow& row : rows_) {
     for (const std::string* word : {&row.run, &row.group, &row.normalizer, &row.data, &row.variant})
-      text += *word + ",";
+      text += cell(*word) + ",";
     text += text_of(row.lr) + "," + std::to_string(row.seed) + "," + std::to_string(row.steps) + "," +
             std::to_string(row.tokens) + "," + text_or_missing(row.val_loss, 9) + "," +
             text_or_missing(row.test_loss, 9) + "," + row.status + "," + text_or_missing(row.minutes, 3) + ",";
-    for (const std::string* word : {&row.options_hash, &row.data_hash, &row.git, &row.measures}) text += *word + ",";
-    text += row.options + "\n";
+    for (const std::string* word : {&row.options_hash, &row.data_hash, &row.git, &row.measures})
+      text += cell(*word) + ",";
+    text += cell(row.options) + "\n";
   }
   write_file_atomically(results_path_, text);
 }
