@@ -30,8 +30,8 @@ struct Experiment {
   std::vector<MeasureSpec> measures_of(const RunPlan& run) const;  // those of every group that has the run
 };
 
-// Error where a row was recorded with other options, or on other data, than the configuration now asks for: names both and
-// the two commands that resolve it.
+// Error where a row was recorded with other options, or on other data, than the configuration now asks for: names both
+// and the two commands that resolve it.
 void require_same_options(const Experiment& experiment, const RunnerOptions& options);
 // Forgets the rows that require_same_options() would refuse.
 void forget_other_options(Experiment& experiment, const RunnerOptions& options);

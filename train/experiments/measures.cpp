@@ -38,8 +38,8 @@ std::vector<std::vector<double>> read_csv(const std::string& path) {
   return rows;
 }
 
-// What build/<normalizer>/evaluate writes with --csv and the measure's options, of which "data" is a name; without it, the
-// run's.
+// What build/<normalizer>/evaluate writes with --csv and the measure's options, of which "data" is a name; without it,
+// the run's.
 std::vector<std::vector<double>> evaluated_csv(const MeasureSpec& measure, const MeasuredRun& run,
                                                const std::vector<std::string>& more) {
   const std::string csv = run.folder + "." + measure.name + ".csv", log = run.folder + "." + measure.name + ".log";

@@ -18,12 +18,12 @@ struct MeasuredRun {
 };
 
 // All rows of a measure; the quantity of at least one of them is the measure's name.
-//   by-position  NAME: loss in nats at the positions around x, the context then being x tokens; means over 64 equal pieces
-//   needle       NAME: share of exact answers at context length x, depth y; NAME.first-digit the same of the first digit;
+//   by-position  NAME: loss in nats at the positions around x, the context then being x tokens; means over 64 pieces
+//   needle       NAME: share of exact answers at context length x, depth y; NAME.first-digit: of the first digit alone;
 //                NAME.top-score the mean score of each example's best head; NAME.heads: score of the x-th best head at
 //                length y, mean over depths
 //   scales       NAME: the learned s of layer x, head y at the end; NAME.bias: b
-//   attention    NAME: the jacobian of train's attention records at update x; NAME.saturated the share of saturated rows;
+//   attention    NAME: the jacobian of train's attention records at update x; NAME.saturated: share of saturated rows;
 //                both of head h of layer l at y = l + h/100. NAME.entropy, NAME.row_sum_mean, NAME.dweight_norm,
 //                NAME.dscore_norm: other fields, means over the heads of layer y;
 //                NAME.scores: the density of the scores of all layers and heads at the score x at update y: the first

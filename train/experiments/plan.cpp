@@ -284,8 +284,8 @@ void rename_data(Configuration& configuration, const Rename& rename) {
   }
 }
 
-// Data that is prepared with other options is other data: what is no corpus gets a name that ends in a hash of them, which
-// is then part of every run's hash. Data that is mixed into other data is named first.
+// Data that is prepared with other options is other data: what is no corpus gets a name that ends in a hash of them,
+// which is then part of every run's hash. Data that is mixed into other data is named first.
 void name_data_by_options(Configuration& configuration, const std::string& where) {
   std::map<std::string, Options> unnamed = configuration.data, named;
   while (!unnamed.empty()) {

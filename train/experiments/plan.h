@@ -26,7 +26,7 @@ struct RunPlan {
   uint64_t seed = 1;
   Options options;  // all but --data, --out and --threads
 
-  // Where it starts from another run: `start` is "init-from" or "continue-from", `start_step` the step of the checkpoint.
+  // Where it starts from another run: `start` is "init-from" or "continue-from", `start_step` the checkpoint's step.
   std::shared_ptr<const RunPlan> parent;
   std::string start;
   int start_step = 0;
@@ -55,14 +55,14 @@ struct GroupSpec {
   Options options;
   std::vector<MeasureSpec> measures;
   double rate_factor = 1;  // of all its rates: for a group that starts from other runs
-  // Each run starts from the run of `start_group`, a group before this one, with its seed, at that group's first rate, in its
-  // first variant, and with the normalizer named; "" for the run's own. See RunPlan for `start`; "" for none.
+  // Each run starts from the run of `start_group`, a group before this one, with its seed, at that group's first rate,
+  // in its first variant, and with the normalizer named; "" for the run's own. See RunPlan for `start`; "" for none.
   std::string start, start_group, start_normalizer;
   int start_step = 0;
 };
 
-// How rates are chosen: on split `val`, seeds of their own, the mean over them; the grid is extended by its factor 2 while
-// the best rate lies at an end.
+// How rates are chosen: on split `val`, seeds of their own, the mean over them; the grid is extended by its factor 2
+// while the best rate lies at an end.
 struct TuneSpec {
   std::string data;
   std::vector<std::string> normalizers;
@@ -70,8 +70,8 @@ struct TuneSpec {
   uint64_t first_seed = 101, last_seed = 101;
 };
 
-// What a source says, in our words, and the normalizer of the one comparison that judges it, named before the runs; "" where
-// there is none.
+// What a source says, in our words, and the normalizer of the one comparison that judges it, named before the runs; ""
+// where there is none.
 struct Claim {
   std::string text, source, primary;
 };

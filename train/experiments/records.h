@@ -38,8 +38,8 @@ struct Measurement {
 
 class Records {
  public:
-  // Reads the files of a folder; a file that is not there is empty. `scale` "small", or another that goes into the names:
-  // results-large.csv. Error for a file that is damaged, by line.
+  // Reads the files of a folder; a file that is not there is empty. `scale` "small", or another that goes into the
+  // names: results-large.csv. Error for a file that is damaged, by line.
   Records(const std::string& folder, const std::string& scale);
 
   const std::vector<ResultRow>& rows() const { return rows_; }

@@ -1,5 +1,5 @@
-// What an experiment found: results.md and figures beside its records, made from the rows alone, so that anyone can make
-// them again without a single run (build/reproduce --report).
+// What an experiment found: results.md and figures beside its records, made from the rows alone, so that anyone can
+// make them again without a single run (build/reproduce --report).
 #pragma once
 
 #include <functional>

@@ -3,6 +3,6 @@
 
 #include "train/experiments/experiment.h"
 
-// Does what is missing of one experiment, tuning first. Failure where a program fails or where it is interrupted; what is
-// finished by then is recorded.
+// Does what is missing of one experiment, tuning first. Failure where a program fails or where it is interrupted; what
+// is finished by then is recorded.
 void run_experiment(Experiment& experiment, const RunnerOptions& options);

@@ -1,5 +1,5 @@
-// One run of an experiment, from its data to its row: trained, evaluated and measured by the programs that users run, whose
-// output is in RUN.log.
+// One run of an experiment, from its data to its row: trained, evaluated and measured by the programs that users run,
+// whose output is in RUN.log.
 #pragma once
 
 #include <vector>
@@ -14,6 +14,6 @@ struct Result {
 // Prepares data that is not there yet, and first what is mixed into it. Failure where prepare fails.
 void prepare_data(const Configuration& configuration, const RunnerOptions& options, const std::string& data);
 
-// Trains the run, or goes on with it, or takes it as an earlier call left it, and the run that it starts from before; then
-// evaluates and measures. Failure where a program fails.
+// Trains the run, or goes on with it, or takes it as an earlier call left it, and the run that it starts from before;
+// then evaluates and measures. Failure where a program fails.
 Result result_of(const RunPlan& plan, const std::vector<MeasureSpec>& measures, const RunnerOptions& options);
