@@ -2,10 +2,12 @@
 // with programs is in test_reproduce.sh.
 #include <cmath>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "tests/catch.h"
 #include "tests/error_text.h"
 #include "tests/temp_dir.h"
+#include "train/experiments/experiment.h"
 #include "train/experiments/plan.h"
 #include "train/experiments/records.h"
 #include "train/experiments/report.h"
@@ -130,6 +132,24 @@ TEST_CASE("experiments: a hash changes with every option and with nothing else",
   CHECK(first_hash(replaced(kConfiguration, "\"steps\": 10", "\"steps\": 10, \"untied\": true")) != hash);
 }
 
+TEST_CASE("experiments: what the committed runs were trained with is what train does now", "[core][experiments]") {
+  // A hash has the options that experiment.json gives; presets and defaults are held here. Where they change, rows that
+  // were recorded before are rows of other runs.
+  const Plan plan = make_plan(read_configuration("train/experiments/loss-curves", "small"), losses_with_best(0.008));
+  nlohmann::ordered_json options = options_to_json(effective_options(plan.runs.front()));
+  options.erase("data");
+  options.erase("out");
+  CHECK(options == nlohmann::ordered_json::parse(R"({
+    "text": "", "vocab-size": 0, "batch-size": 16, "seq-len": 256, "grad-accum": 1, "data-seed": 1, "order": "shuffled",
+    "preset": "small", "layers": 4, "heads": 4, "channels": 128, "position": "rope", "rope-theta": 10000.0,
+    "untied": false, "scale-init": 0.0, "seed": 1, "init-noise": 0.0,
+    "steps": 1000, "lr": 0.008, "min-lr": 0.0008, "warmup-steps": 100, "schedule": "cosine", "weight-decay": 0.1,
+    "beta1": 0.9, "beta2": 0.95, "grad-clip": 1.0, "tf32": false, "init-from": "", "continue-from": "",
+    "eval-every": 50, "eval-tokens": 65536, "checkpoint-every": 125, "keep": 2, "checkpoint-sync": false,
+    "log-every": 10, "attention-every": 0, "threads": 0
+  })"));
+}
+
 TEST_CASE("experiments: lengths are given in sequence lengths", "[core][experiments]") {
   const Configuration configuration = Fixture().read();
   const Options& options = configuration.groups.front().measures.front().options;
@@ -192,6 +212,11 @@ TEST_CASE("experiments: a configuration is read strictly", "[core][experiments]"
   CHECK(contains(refusal("\"continue-from\"", "\"resume\""), "init-from or continue-from"));
   CHECK(contains(refusal("\"start-group\": \"g\"", "\"start-group\": \"late\""), "one that stands before it"));
   CHECK(contains(refusal("\"seq-len\": 256, ", ""), "needs the option seq-len"));
+  CHECK(contains(refusal("\"name\": \"m\"", "\"name\": \"m n\""), "the measure 'm n'"));
+  CHECK(contains(refusal("\"f\": {}", "\"f,g\": {}"), "the variant 'f,g'"));
+  CHECK(contains(refusal("[0.002, 0.004, 0.008, 0.016]", "[0.002, 0.004, 0.008]"), "at least 4 rates"));
+  CHECK(contains(refusal("[0.002, 0.004, 0.008, 0.016]", "[0.001, 0.004, 0.008, 0.016]"), "twice the one before"));
+  CHECK(contains(refusal("[101, 102]", "[3, 102]"), "group 'g' compares"));
 }
 
 TEST_CASE("experiments: records are read as they were written", "[core][experiments]") {

@@ -41,7 +41,9 @@ starts='{"name": "e", "data": "text", "normalizers": ["ssmax"], "seeds": [1, 1],
   "start": "init-from", "start-group": "pair", "start-normalizer": "softmax", "options": {"steps": 0, "warmup-steps": 0}},
  {"name": "f", "data": "text", "normalizers": ["ssmax"], "seeds": [1, 1], "rates": ["shared"], "variants": {"f": {}},
   "start": "continue-from", "start-group": "pair", "start-normalizer": "softmax", "start-step": 40}'
-hot='{"name": "hot", "data": "text", "normalizers": ["softmax"], "seeds": [1, 2], "rates": [30]}'
+hot='{"name": "hot", "data": "text", "normalizers": ["softmax"], "seeds": [1, 2], "rates": [30]},
+ {"name": "after-hot", "data": "text", "normalizers": ["softmax"], "seeds": [1, 1], "rates": [0.001], "variants": {"after": {}},
+  "start": "init-from", "start-group": "hot"}'
 configuration first "$pair"
 configuration second "$pair, $starts, $hot"
 printf 'first\nsecond\n' > root/order.txt
@@ -102,6 +104,8 @@ check "with the same losses" taken_over
 check "SSMax put in after training is evaluated without an update" grep -q ',e,ssmax,text-[0-9a-f]*,e,.*,0,0,[0-9.]*,[0-9.]*,done,' root/second/results.csv
 check "and trained from update 40 on in another run" grep -q ',f,ssmax,text-[0-9a-f]*,f,.*,done,' root/second/results.csv
 check "a run that diverged counts as such" test "$(rows second | grep ',hot,' | grep -c ',diverged,')" -eq 2
+check "and so does one that should start from it, untrained" \
+  test "$(rows second | grep ',after-hot,' | cut -d, -f 8,9,12)" = 0,0,diverged
 check "and stands in the table as a count" grep -q '2 diverged' root/second/results.md
 
 # The row is kept where its options are what is asked for, and never mixed with others.
@@ -135,7 +139,7 @@ until grep -qs '"step":5,' runs/experiments/text-*-softmax-lr0.002-s1-*/metrics.
   tries=$((tries + 1))
 done
 run "$build/reproduce" long --root root --build "$build"
-check "meanwhile a second one is refused" ended 2 "root/long' is in use by process $pid"
+check "meanwhile a second one is refused" ended 2 "runs/experiments' is in use by process $pid"
 kill -TERM $pid
 wait $pid
 status=$?

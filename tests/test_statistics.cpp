@@ -83,6 +83,7 @@ TEST_CASE("the p value of a paired difference is that of the sleep data", "[core
   CHECK(p_value(estimate(std::vector<double>{0, 0, 0})) == 1);
   CHECK(p_value(estimate(std::vector<double>{0.5, 0.5})) == 0);
   CHECK(p_value(estimate(std::vector<double>{-1, 1})) == 1);
+  CHECK(std::isnan(p_value(estimate(std::vector<double>{1, NAN}))));
   CHECK(std::isnan(p_value(estimate(std::vector<double>{0.5}))));
 }
 

@@ -89,6 +89,8 @@ int reproduce(const ReproduceOptions& asked) {
     std::fflush(stdout);
     if (asked.dry_run) return 0;
     pass_on_interrupts();
+    fs::create_directories(options.runs);
+    const FolderLock runs_lock(options.runs);
     for (const std::string& name : wanted) {
       const FolderLock lock((fs::path(options.root) / name).string());
       Experiment experiment(options, name);  // again: another process may have recorded more since the plan

@@ -58,7 +58,7 @@ Interval sd_interval(const Estimate& sample) {
 }
 
 double p_value(const Estimate& difference) {
-  if (difference.count < 2) return kNaN;
+  if (difference.count < 2 || !std::isfinite(difference.mean) || !std::isfinite(difference.sd)) return kNaN;
   if (difference.sd == 0) return difference.mean == 0;
   const double n = static_cast<double>(difference.count);
   const double t = std::abs(difference.mean) / (difference.sd / std::sqrt(n));

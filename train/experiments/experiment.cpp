@@ -42,7 +42,8 @@ std::string data_hash(const RunnerOptions& options, const std::string& data) {
 
 Experiment::Experiment(const RunnerOptions& options, const std::string& name)
     : configuration(read_configuration((fs::path(options.root) / name).string(), options.scale)),
-      records(configuration.folder, options.scale) {
+      records(configuration.folder, options.scale),
+      scale(options.scale) {
   update_plan();
   for (const std::vector<RunPlan>* runs : {&plan.tuning, &plan.runs, &plan.later})
     for (const RunPlan& run : *runs) try {
@@ -113,24 +114,29 @@ std::string what_differs(const std::string& recorded, const std::string& asked) 
 
 struct OtherRow {
   const ResultRow* row;
-  std::string why;
+  std::string why, way_back;  // the command that makes the row right again
 };
 std::vector<OtherRow> rows_of_other_options(const Experiment& experiment, const RunnerOptions& options) {
   std::vector<OtherRow> result;
+  const std::string checkout =
+      "git checkout " + experiment.configuration.folder + "/experiment.json" +
+      (options.scale == "small" ? "" : " " + (fs::path(options.root) / (options.scale + ".json")).string());
   std::map<std::string, std::string> hashes;  // by data
   for (const RunPlan* run : experiment.all_runs()) {
     const ResultRow* row = experiment.records.find(run->name);
     if (!row) continue;
     if (!hashes.count(run->data)) hashes[run->data] = data_hash(options, run->data);
     if (row->options_hash != run->hash())
-      result.push_back({row, what_differs(row->options, run->options_text())});
+      result.push_back({row, what_differs(row->options, run->options_text()), checkout});
     else if (!hashes[run->data].empty() && hashes[run->data] != row->data_hash)
-      result.push_back({row, "was recorded on other data than '" + data_folder(options, run->data) + "' holds (" +
-                                 row->data_hash + ", not " + hashes[run->data] + ")"});
+      result.push_back({row,
+                        "was recorded on other data than '" + data_folder(options, run->data) + "' holds (" +
+                            row->data_hash + ", not " + hashes[run->data] + ")",
+                        "rm -r " + data_folder(options, run->data)});
     else
       for (const MeasureSpec& measure : experiment.measures_of(*run))
         if (const std::string taken = row->measure_hash(measure.name); !taken.empty() && taken != measure.hash()) {
-          result.push_back({row, "was measured with other options of '" + measure.name + "'"});
+          result.push_back({row, "was measured with other options of '" + measure.name + "'", checkout});
           break;
         }
   }
@@ -139,7 +145,8 @@ std::vector<OtherRow> rows_of_other_options(const Experiment& experiment, const 
   std::set<std::string> planned;
   for (const RunPlan* run : experiment.all_runs()) planned.insert(run->name);
   for (const ResultRow& row : experiment.records.rows())
-    if (!planned.count(row.run)) result.push_back({&row, "is recorded, and experiment.json asks for no such run"});
+    if (!planned.count(row.run))
+      result.push_back({&row, "is recorded, and experiment.json asks for no such run", checkout});
   return result;
 }
 
@@ -151,8 +158,9 @@ void require_same_options(const Experiment& experiment, const RunnerOptions& opt
   const std::string name = experiment.configuration.name;
   throw Error(name + ": run " + rows[0].row->run + " " + rows[0].why +
               (rows.size() > 1 ? " (and " + std::to_string(rows.size() - 1) + " runs more)" : "") +
-              "; keep what is recorded with 'git checkout " + experiment.configuration.folder +
-              "/experiment.json', or run them again with 'make reproduce EXPERIMENT=" + name + " RESTART=1'");
+              "; keep what is recorded with '" + rows[0].way_back +
+              "', or run them again with 'make reproduce EXPERIMENT=" + name +
+              (options.scale == "small" ? "" : " SCALE=" + options.scale) + " RESTART=1'");
 }
 
 void forget_other_options(Experiment& experiment, const RunnerOptions& options) {

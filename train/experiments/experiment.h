@@ -21,7 +21,8 @@ struct RunnerOptions {
 struct Experiment {
   Configuration configuration;
   Records records;
-  Plan plan;  // follows from both; see update_plan()
+  Plan plan;          // follows from both; see update_plan()
+  std::string scale;  // of RunnerOptions
 
   Experiment(const RunnerOptions& options, const std::string& name);
   void update_plan();

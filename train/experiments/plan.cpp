@@ -213,7 +213,7 @@ Tuning tune(const Configuration& configuration, const TuneSpec& spec, const std:
   Tuning result;
   std::vector<double> grid = spec.grid;
   std::sort(grid.begin(), grid.end());
-  for (int extensions = 0;; extensions++) {
+  for (int extended_down = 0, extended_up = 0;;) {
     result.runs.clear();
     bool complete = true;
     double best = 0, best_loss = HUGE_VAL;
@@ -229,15 +229,16 @@ Tuning tune(const Configuration& configuration, const TuneSpec& spec, const std:
     }
     if (!complete) return result;
     if (best == 0) best = grid.front();  // it diverged at every rate: look lower
-    const bool at_low_end = best == grid.front(), at_high_end = best == grid.back();
-    if ((!at_low_end && !at_high_end) || extensions == 2 * kMostExtensions) {
+    if (best == grid.front() && extended_down < kMostExtensions) {
+      grid.insert(grid.begin(), grid.front() / 2);
+      extended_down++;
+    } else if (best == grid.back() && extended_up < kMostExtensions) {
+      grid.push_back(grid.back() * 2);
+      extended_up++;
+    } else {
       result.best = best;
       return result;
     }
-    if (at_low_end)
-      grid.insert(grid.begin(), grid.front() / 2);
-    else
-      grid.push_back(grid.back() * 2);
   }
 }
 
@@ -323,6 +324,37 @@ void require_tuning(const Configuration& configuration, const std::string& where
         if (rate == "tuned" && !is_tuned(normalizer))
           throw Error(where + " has the rate tuned in group '" + group.name + "', but does not tune " + normalizer);
     }
+}
+
+// Names become parts of cells and of file names.
+void require_plain_names(const Configuration& configuration, const std::string& where) {
+  auto require = [&](const std::string& name, const char* what) {
+    if (name.empty() || name.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") !=
+                            std::string::npos)
+      throw Error(where + " has the " + what + " '" + name + "'; it must be of letters, digits, '-', '_' and '.'");
+  };
+  for (const auto& [name, ignored] : configuration.data) require(name, "data");
+  for (const GroupSpec& group : configuration.groups) {
+    require(group.name, "group");
+    require(group.data, "data");
+    for (const auto& [variant, ignored] : group.variants)
+      if (!variant.empty()) require(variant, "variant");
+    for (const MeasureSpec& measure : group.measures) require(measure.name, "measure");
+  }
+}
+
+// The grid of the rules, and seeds that no comparison uses.
+void require_fair_tuning(const Configuration& configuration, const std::string& where) {
+  if (!configuration.tune) return;
+  const TuneSpec& spec = *configuration.tune;
+  std::vector<double> grid = spec.grid;
+  std::sort(grid.begin(), grid.end());
+  bool is_fair = grid.size() >= 4;
+  for (size_t i = 0; i + 1 < grid.size(); i++) is_fair = is_fair && std::abs(grid[i + 1] / grid[i] - 2) < 1e-9;
+  if (!is_fair) throw Error(where + ", tune, has a grid that is not of at least 4 rates, each twice the one before");
+  for (const GroupSpec& group : configuration.groups)
+    if (group.first_seed <= spec.last_seed && spec.first_seed <= group.last_seed)
+      throw Error(where + " tunes with seeds that group '" + group.name + "' compares; they must be other ones");
 }
 
 void require_start_groups(const Configuration& configuration, const std::string& where) {
@@ -416,6 +448,8 @@ Configuration read_configuration(const std::string& folder, const std::string& s
   }
   if (section.has("groups"))
     for (const Json& group : section.list("groups")) result.groups.push_back(read_group(group, where + ", groups"));
+  require_plain_names(result, where);
+  require_fair_tuning(result, where);
   require_tuning(result, where);
   require_start_groups(result, where);
   if (scale != "small") apply_scale(result, (fs::path(folder).parent_path() / (scale + ".json")).string());

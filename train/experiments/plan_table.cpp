@@ -43,7 +43,7 @@ double gflops_of_a_job(const std::vector<const Experiment*>& experiments, const 
   return speeds[speeds.size() / 2];
 }
 
-// Of every run that some experiment has recorded.
+// Of every run that some experiment has recorded; taken over, or measured once more, where its folder is still there.
 std::set<std::string> recorded_hashes(const RunnerOptions& options) {
   std::set<std::string> hashes;
   for (const std::string& name : experiment_names(options.root)) {

@@ -81,8 +81,6 @@ void pass_on_interrupts() {
   }
 }
 
-bool processes_interrupted() { return is_interrupted; }
-
 void stop_if_interrupted() {
   if (is_interrupted) throw Failure("interrupted; the same command goes on where this one stopped");
 }

@@ -8,11 +8,10 @@
 // `log`. Failure where it cannot be started.
 int run_process(const std::vector<std::string>& words, const std::string& log);
 
-// From now on the first SIGINT or SIGTERM is passed on to every child that runs, which then saves and ends, and
-// processes_interrupted() says so; the second ends this program too.
+// From now on the first SIGINT or SIGTERM is passed on to every child that runs, which then saves and ends; the second
+// ends this program too.
 void pass_on_interrupts();
-bool processes_interrupted();
-// Failure, saying how to go on, where it does.
+// Failure, saying how to go on, after the first.
 void stop_if_interrupted();
 
 // The last line of a file that is not blank, "" where there is none.

@@ -9,6 +9,7 @@
 
 #include "data/atomic_file.h"
 #include "train/comparison.h"
+#include "train/console.h"
 #include "train/gnuplot.h"
 
 namespace fs = std::filesystem;
@@ -17,18 +18,50 @@ namespace {
 
 // The rules of train/experiments/README.md, in the words that stand below every table.
 constexpr const char* kRules =
-    "Losses are nats per token on the split `test`; rates were chosen on `val`, with other seeds. ± is half of a 95 % "
-    "t\n"
-    "interval over seeds. Differences are paired by seed: same initial weights, same batches. *p* is that of the "
-    "paired t\n"
-    "test, after Holm's correction except for the primary comparison, which was named before the runs; *not resolved*: "
-    "the\n"
-    "interval holds 0. A normalizer of which a run diverged has the count instead of a mean. No seed was added after\n"
-    "looking.\n";
+    "Losses are nats per token on the split `test`. ± is half of a 95 % t interval over seeds. Differences are paired\n"
+    "by seed: same initial weights, same batches. *p* is that of the paired t test, after Holm's correction except "
+    "for\n"
+    "primary comparisons; *not resolved*: the interval holds 0. A normalizer of which a run diverged has the count\n"
+    "instead of a mean. The [rules](../README.md#rules-of-every-comparison) say what was fixed before the runs.\n";
 
 std::string upper_first(std::string text) {
   if (!text.empty()) text[0] = char(std::toupper(static_cast<unsigned char>(text[0])));
   return text;
+}
+
+// The final validation losses by rate, of which the lowest chose it.
+std::string tuning_table(const Experiment& experiment) {
+  const std::optional<TuneSpec>& tune = experiment.configuration.tune;
+  if (!tune || experiment.plan.rates.empty()) return "";
+  std::set<double> rates;
+  std::map<std::string, std::map<double, std::vector<double>>> losses;  // by normalizer and rate, infinite: diverged
+  for (const RunPlan& run : experiment.plan.tuning)
+    if (const ResultRow* row = experiment.records.find(run.name)) {
+      rates.insert(run.lr);
+      losses[run.normalizer][run.lr].push_back(row->diverged() ? HUGE_VAL : row->val_loss);
+    }
+  std::vector<std::string> header{"normalizer"};
+  for (double rate : rates) header.push_back(number_text(rate));
+  std::vector<std::vector<std::string>> rows;
+  for (const std::string& normalizer : tune->normalizers) {
+    const auto best = experiment.plan.rates.find(normalizer);
+    if (best == experiment.plan.rates.end()) continue;
+    rows.push_back({"`" + normalizer + "`"});
+    for (double rate : rates) {
+      const auto found = losses[normalizer].find(rate);
+      std::string text;
+      if (found != losses[normalizer].end()) {
+        const double mean = estimate(found->second).mean;
+        text = std::isfinite(mean) ? fixed_text(mean, 4) : "diverged";
+      }
+      rows.back().push_back(rate == best->second ? "**" + text + "**" : text);
+    }
+  }
+  return "## Rates\n\nFinal validation losses [nats] of the runs on `" + tune->data + "` that chose the rates, seed" +
+         (tune->first_seed == tune->last_seed
+              ? " " + std::to_string(tune->first_seed)
+              : "s " + std::to_string(tune->first_seed) + " to " + std::to_string(tune->last_seed)) +
+         ":\n\n" + markdown_table(header, rows) + "\n";
 }
 
 }  // namespace
@@ -54,7 +87,7 @@ std::string report_text(const Experiment& experiment, const Report& report) {
   text += "\n";
   for (const auto& [name, script] : report.figures) text += "![" + configuration.title + "](" + name + ".svg)\n\n";
   if (!configuration.remark.empty()) text += configuration.remark + "\n\n";
-  text += report.body + "\n";
+  text += report.body + "\n" + tuning_table(experiment);
   const std::vector<ResultRow>& runs = experiment.records.rows();
   if (!runs.empty()) {
     text += std::string(kRules) + "\n";
@@ -62,8 +95,8 @@ std::string report_text(const Experiment& experiment, const Report& report) {
     std::set<std::string> gits;
     for (const ResultRow& row : runs) minutes += row.minutes, gits.insert(row.git);
     char line[200];
-    std::snprintf(line, sizeof line, "%zu runs, %.0f minutes of training on one core each; commits", runs.size(),
-                  minutes);
+    std::snprintf(line, sizeof line, "%zu runs, %.0f minutes of training%s; commits", runs.size(), minutes,
+                  experiment.scale == "small" ? " on one core each" : "");
     text += line;
     for (const std::string& git : gits) text += " " + git;
     text += ".\n\n";
@@ -87,7 +120,8 @@ void write_report(const Experiment& experiment, const RunnerOptions& options) {
   report.findings.resize(experiment.configuration.claims.size());
   for (Finding& finding : report.findings) {
     if (missing > 0) finding = {finding.setting, std::to_string(missing) + " runs are not recorded yet", "unfinished"};
-    if (finding.verdict.empty()) finding = {finding.setting, "a run of the primary comparison diverged", "not judged"};
+    if (finding.verdict.empty())
+      finding = {finding.setting, "a run of the primary comparison diverged, or it has but one seed", "not judged"};
   }
   std::erase_if(report.figures, [](const auto& figure) { return figure.second.empty(); });
   const std::string end = options.scale == "small" ? "" : "-" + options.scale;

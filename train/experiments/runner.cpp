@@ -20,12 +20,13 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// A row of another experiment that is for the same run, if it has every measurement that this one wants.
+// A row, of another experiment or under another name of this one, that is for the same run, if it has every measurement
+// that is wanted.
 std::optional<Result> result_elsewhere(const Experiment& experiment, const RunPlan& run, const RunnerOptions& options) {
+  const std::string data = data_hash(options, run.data);
   for (const std::string& name : experiment_names(options.root)) {
-    if (name == experiment.configuration.name) continue;
     const Records other((fs::path(options.root) / name).string(), options.scale);
-    const ResultRow* row = other.find_hash(run.hash(), data_hash(options, run.data));
+    const ResultRow* row = other.find_hash(run.hash(), data);
     if (!row || (row->group == kTuning) != (run.group == kTuning)) continue;
     bool complete = true;
     for (const MeasureSpec& measure : experiment.measures_of(run))
@@ -64,7 +65,7 @@ std::vector<RunPlan> next_runs(const Experiment& experiment) {
   return some([](const RunPlan&) { return true; });
 }
 
-// Takes from the other experiments what they have recorded already, and leaves what has to be run.
+// Takes over what is recorded already, and leaves what has to be run.
 void take_recorded(Experiment& experiment, const RunnerOptions& options, std::vector<RunPlan>& runs) {
   std::erase_if(runs, [&](const RunPlan& run) {
     const std::optional<Result> known = result_elsewhere(experiment, run, options);
@@ -95,10 +96,11 @@ class Batch {
     while (next_ < todo_.size() && problem_.empty()) {
       const RunPlan run = todo_[next_++];
       // A run may be waiting for the one it starts from, and several for the same.
-      std::set<std::string> needed{run.hash()};
-      if (run.parent) needed.insert(run.parent->hash());
+      std::set<std::string> needed;
+      for (const RunPlan* each = &run; each; each = each->parent.get()) needed.insert(each->hash());
       auto is_busy = [&](const std::string& hash) { return busy_.count(hash) > 0; };
       free_.wait(lock, [&] { return std::none_of(needed.begin(), needed.end(), is_busy); });
+      if (!problem_.empty()) break;
       busy_.insert(needed.begin(), needed.end());
       lock.unlock();
       std::string problem;
@@ -150,7 +152,7 @@ void run_experiment(Experiment& experiment, const RunnerOptions& options) {
     stop_if_interrupted();
     std::set<std::string> data;
     for (const RunPlan* run : experiment.missing()) {
-      data.insert(run->data);
+      for (const RunPlan* each = run; each; each = each->parent.get()) data.insert(each->data);
       for (const MeasureSpec& measure : experiment.measures_of(*run))
         if (const auto other = measure.options.find("data"); other != measure.options.end()) data.insert(other->second);
     }

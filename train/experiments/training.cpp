@@ -53,8 +53,18 @@ bool has_checkpoint(const std::string& folder, int step) {
   return fs::exists(fs::path(folder) / "checkpoints" / name / "SHA256SUMS");
 }
 
-// The run, trained to its end: now, or by an earlier call, or as the parent of another.
-Run trained_run(const RunPlan& run, const RunnerOptions& options) {
+// Not finite, or a final validation loss above half of that of a uniform guess. A run without updates diverges by the
+// first alone: what a switch does to a model is what it is asked for.
+bool has_diverged(const RunPlan& plan, const Run& run) {
+  if (run.state == RunState::kNonFinite) return true;
+  const EvalRecord* last = run.final_evaluation();
+  const double vocabulary = std::max(effective_options(plan).vocab_size, 256);
+  return last && plan.steps() > 0 && !(last->loss <= std::log(vocabulary) / 2);
+}
+
+// The run, trained to its end: now, or by an earlier call, or as the parent of another. Nothing where it has no start,
+// because the run that it starts from diverged.
+std::optional<Run> trained_run(const RunPlan& run, const RunnerOptions& options) {
   const std::string folder = run_folder(run, options), log = folder + ".log";
   auto finished = [&]() -> std::optional<Run> {
     if (!fs::exists(fs::path(folder) / "metrics.jsonl")) return std::nullopt;
@@ -65,7 +75,7 @@ Run trained_run(const RunPlan& run, const RunnerOptions& options) {
                     "' holds now; remove it, and it is trained again");
     return record;
   };
-  if (std::optional<Run> record = finished()) return *record;
+  if (std::optional<Run> record = finished()) return record;
 
   std::vector<std::string> words{options.build + "/" + run.normalizer + "/train", "--out", folder, "--threads",
                                  std::to_string(options.threads)};
@@ -75,9 +85,11 @@ Run trained_run(const RunPlan& run, const RunnerOptions& options) {
     words.insert(words.end(), {"--data", data_folder(options, run.data)});
     words = with_options(words, run.options);
     if (run.parent) {
-      trained_run(*run.parent, options);
+      const std::optional<Run> parent = trained_run(*run.parent, options);
       std::string from = run_folder(*run.parent, options);
-      if (!has_checkpoint(from, run.start_step))
+      const bool is_there = has_checkpoint(from, run.start_step);
+      if (!parent || (has_diverged(*run.parent, *parent) && (run.start_step == 0 || !is_there))) return std::nullopt;
+      if (!is_there)
         throw Failure(run.name + " starts from step " + std::to_string(run.start_step) + " of '" + from +
                       "', which is gone; remove that folder, and it is trained again");
       if (run.start_step > 0) {
@@ -91,7 +103,7 @@ Run trained_run(const RunPlan& run, const RunnerOptions& options) {
   const int exit_code = run_process(words, log);
   std::optional<Run> record = finished();
   if (!record || (exit_code != 0 && record->state != RunState::kNonFinite)) fail(run, log, "train");
-  return *record;
+  return record;
 }
 
 // The mean loss over the first `tokens` of a split (0: all) by build/<normalizer>/evaluate.
@@ -138,27 +150,28 @@ std::vector<Measurement> curves_of(const RunPlan& plan, const Run& run, const Ru
 }  // namespace
 
 Result result_of(const RunPlan& plan, const std::vector<MeasureSpec>& measures, const RunnerOptions& options) {
-  const Run run = trained_run(plan, options);
-  const TrainOptions effective = effective_options(plan);
+  const std::optional<Run> trained = trained_run(plan, options);
   Result result;
   ResultRow& row = result.row;
   row.run = plan.name, row.group = plan.group, row.normalizer = plan.normalizer, row.data = plan.data;
   row.variant = plan.variant, row.lr = plan.lr, row.seed = plan.seed;
+  row.options_hash = plan.hash();
+  row.options = plan.options_text();
+  row.data_hash = data_hash(options, plan.data);
+  row.status = "diverged";
+  if (!trained) return result;
+  const Run& run = *trained;
   row.steps = run.last_step;
   row.tokens = run.last_step * run.tokens_per_update;
   double seconds = 0;
   for (const StepRecord& step : run.steps) seconds += step.milliseconds / 1e3;
   row.minutes = seconds / 60;
-  row.options_hash = plan.hash();
-  row.options = plan.options_text();
-  row.data_hash = data_hash(options, plan.data);
   if (const auto git = run.settings.find("git"); git != run.settings.end()) row.git = git->second;
 
   const EvalRecord* last = run.final_evaluation();
   const bool finite = last || plan.steps() == 0;  // without updates there is a checkpoint and no evaluation
   if (finite) row.val_loss = last ? last->loss : evaluated_loss(plan, options, "val", 0);
-  const double vocabulary = std::max(effective.vocab_size, 256);
-  row.status = row.val_loss <= std::log(vocabulary) / 2 ? "done" : "diverged";
+  if (finite && !has_diverged(plan, run)) row.status = "done";
   if (plan.group == kTuning) return result;
   if (finite) row.test_loss = evaluated_loss(plan, options, "test", 0);
   result.measurements = curves_of(plan, run, options);

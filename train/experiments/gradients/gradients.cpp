@@ -49,7 +49,7 @@ Panel curves_panel(const Experiment& experiment, const std::vector<Sample>& samp
   panel.legend_title = "mean over layers, heads and seeds";
   for (const std::string& name : kDrawn)
     for (const Sample& sample : samples) {
-      if (sample.normalizer != name) continue;
+      if (sample.normalizer != name || sample.diverged > 0) continue;
       std::map<double, std::vector<double>> points;
       for (const ResultRow* row : sample.rows)
         for (const auto& [update, value] : by_update(experiment, row->run, quantity)) points[update].push_back(value);
@@ -75,7 +75,7 @@ Panel heads_panel(const Experiment& experiment, const std::vector<Sample>& sampl
   panel.legend_title = "mean over seeds";
   for (const std::string& name : kDrawn)
     for (const Sample& sample : samples) {
-      if (sample.normalizer != name) continue;
+      if (sample.normalizer != name || sample.diverged > 0) continue;
       std::map<double, std::vector<double>> heads;
       for (const ResultRow* row : sample.rows) {
         const std::vector<Measurement> values = experiment.records.measured(row->run, kJacobian);

@@ -48,7 +48,12 @@ Report report_learned_scale(const Experiment& experiment) {
   const std::vector<Sample> samples = samples_of(experiment, "kjv");
   const Sample *learned = find_sample(samples, "learned_scale"),
                *base = find_sample(samples, experiment.configuration.baseline);
-  if (!learned || !base || learned->diverged > 0) return report;
+  if (!learned || !base) return report;
+  if (learned->diverged > 0) {
+    report.body =
+        std::to_string(learned->diverged) + " of " + std::to_string(learned->rows.size()) + " runs diverged.\n";
+    return report;
+  }
 
   std::vector<double> slopes, intercepts, explained;
   for (const ResultRow* row : learned->rows) {
@@ -56,6 +61,7 @@ Report report_learned_scale(const Experiment& experiment) {
     slopes.push_back(line.slope), intercepts.push_back(line.intercept), explained.push_back(line.r_squared);
   }
   const CurveOfMeans mean = scales_of(experiment, learned->rows);
+  if (mean.x.empty()) return report;  // measurements.csv is not there
   const Line line = fit_of(mean);
   Panel panel;
   panel.x_label = "context size n (tokens)";

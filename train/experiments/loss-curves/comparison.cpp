@@ -78,7 +78,7 @@ std::string table_of(const Experiment& experiment, const std::vector<Compared>& 
     p_values.push_back(primary_in_this(*each.sample) ? kMissing : p_value(each.difference));
   }
   const std::vector<double> corrected = holm(p_values);
-  CurveOfMeans base_curve;
+  CurveOfMeans base_curve;  // of the row's variant; empty where the baseline diverged
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < compared.size(); i++) {
     const Sample& sample = *compared[i].sample;
@@ -87,6 +87,7 @@ std::string table_of(const Experiment& experiment, const std::vector<Compared>& 
     const double p = primary ? p_value(difference) : corrected[i];
     const bool is_base = sample.normalizer == experiment.configuration.baseline;
     const CurveOfMeans curve = mean_curve(experiment, sample, "val_loss");
+    if (i == 0 || compared[i - 1].sample->variant != sample.variant) base_curve = CurveOfMeans();
     if (is_base && sample.diverged == 0) base_curve = curve;
     const double reached = base_curve.y.empty() || sample.diverged > 0
                                ? kMissing
@@ -104,10 +105,11 @@ std::string table_of(const Experiment& experiment, const std::vector<Compared>& 
                     is_base ? "-" : signed_with_interval(difference), p_text(p), verdict,
                     std::isnan(reached) ? "-" : fixed_text(reached / 1e6, 2)});
   }
-  return markdown_table({"normalizer", "rate", "seeds", "test loss [nats]",
-                         "difference from " + experiment.configuration.baseline + " [nats]", "*p*", "the difference is",
-                         "million tokens to its final validation loss"},
-                        rows);
+  return markdown_table(
+      {"normalizer", "rate", "seeds", "test loss [nats]",
+       "difference from " + experiment.configuration.baseline + " [nats]", "*p*", "the difference is",
+       "million tokens to the validation loss that " + experiment.configuration.baseline + " ends at"},
+      rows);
 }
 
 // The normalizers from the lowest mean loss on, those that diverged left out; for groups without variants.
@@ -118,7 +120,7 @@ std::string order_of(const GroupSpec& group, const std::vector<Compared>& compar
       means.push_back({estimate(values_of(*each.sample)).mean, "`" + each.sample->normalizer + "`"});
   if (group.variants.size() > 1 || means.size() < 3) return "";
   std::sort(means.begin(), means.end());
-  std::string text = "From the lowest mean: ";
+  std::string text = "From the lowest mean, whether or not neighbours can be told apart: ";
   for (size_t i = 0; i < means.size(); i++) text += (i ? ", " : "") + means[i].second;
   return text + ".\n\n";
 }
@@ -142,8 +144,9 @@ std::string figure_of(const Experiment& experiment, const std::vector<Compared>&
   losses.legend_title = "mean and 95 % interval over seeds";
   differences.legend_title = "paired by seed";
   for (const Compared& each : compared) {
-    if (each.sample->normalizer == experiment.configuration.baseline) base = each.sample;
+    if (base && base->variant != each.sample->variant) base = nullptr;
     if (each.sample->diverged > 0) continue;
+    if (each.sample->normalizer == experiment.configuration.baseline) base = each.sample;
     Series series;
     series.label = each.sample->normalizer + (each.sample->variant.empty() ? "" : ", " + each.sample->variant);
     series.style = style_of(experiment, each.sample->normalizer);
@@ -214,8 +217,10 @@ std::string scales_table(const Experiment& experiment, const Sample& sample) {
 }
 
 std::string rate_words(const Experiment& experiment, const std::string& rate) {
-  if (rate == "shared") return "Every normalizer at the rate that is best for " + experiment.configuration.baseline;
-  if (rate == "tuned") return "Each at the rate that is best for itself";
+  const std::string tuned = experiment.configuration.tune ? " on `" + experiment.configuration.tune->data + "`" : "";
+  if (rate == "shared")
+    return "Every normalizer at the rate that is best for " + experiment.configuration.baseline + tuned;
+  if (rate == "tuned") return "Each at the rate that is best for itself" + tuned;
   return "At the rate " + rate;
 }
 
@@ -230,7 +235,7 @@ Finding finding_of(const Configuration& configuration, const Claim& claim, const
   const std::string unit = " nats of final test loss";
   for (const Compared& each : judged) {
     const Sample& sample = *each.sample;
-    if (claim.primary.empty() && sample.normalizer == configuration.baseline)
+    if (claim.primary.empty() && sample.normalizer == configuration.baseline && sample.diverged == 0)
       return {setting_of(each), sample.normalizer + ": " + with_interval(estimate(values_of(sample))) + unit,
               "measured"};
     if (sample.normalizer == claim.primary && each.difference.has_interval())
