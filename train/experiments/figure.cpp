@@ -151,6 +151,10 @@ std::string figure_script(std::vector<Panel> panels) {
   return script.str();
 }
 
+size_t place_of(const std::string& name, const std::vector<std::string>& names) {
+  return size_t(std::find(names.begin(), names.end(), name) - names.begin());
+}
+
 std::vector<Estimate> plain(const std::vector<double>& values) {
   std::vector<Estimate> result;
   for (double value : values) {

@@ -30,5 +30,8 @@ struct Panel {
 // For gnuplot, as SVG. Series without points and panels without series are left out; "" where none is left.
 std::string figure_script(std::vector<Panel> panels);
 
+// The number of a name in a list, its size for a name that is not in it: the same thing gets the same style everywhere.
+size_t place_of(const std::string& name, const std::vector<std::string>& names);
+
 // Values without intervals.
 std::vector<Estimate> plain(const std::vector<double>& values);

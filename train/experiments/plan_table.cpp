@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include "kernels/normalizer/normalizer.h"
 #include "model/parameters.h"
 #include "train/console.h"
+#include "train/experiments/training.h"
 #include "train/memory.h"
 #include "train/memory_plan.h"
 
@@ -43,14 +45,14 @@ double gflops_of_a_job(const std::vector<const Experiment*>& experiments, const 
   return speeds[speeds.size() / 2];
 }
 
-// Of every run that some experiment has recorded; taken over, or measured once more, where its folder is still there.
-std::set<std::string> recorded_hashes(const RunnerOptions& options) {
-  std::set<std::string> hashes;
+// What the experiments have recorded, by hash of the options.
+std::multimap<std::string, ResultRow> recorded_rows(const RunnerOptions& options) {
+  std::multimap<std::string, ResultRow> rows;
   for (const std::string& name : experiment_names(options.root)) {
     const Records records((fs::path(options.root) / name).string(), options.scale);
-    for (const ResultRow& row : records.rows()) hashes.insert(row.options_hash);
+    for (const ResultRow& row : records.rows()) rows.emplace(row.options_hash, row);
   }
-  return hashes;
+  return rows;
 }
 
 std::string duration_text(double minutes) {
@@ -72,7 +74,8 @@ std::string plan_text(const std::vector<Experiment>& experiments, const RunnerOp
   std::vector<const Experiment*> pointers;
   for (const Experiment& experiment : experiments) pointers.push_back(&experiment);
   const double gflops = gflops_of_a_job(pointers, options);
-  std::set<std::string> counted = recorded_hashes(options);  // a run that several experiments need is trained once
+  const std::multimap<std::string, ResultRow> rows = recorded_rows(options);
+  std::set<std::string> counted;  // a run that several experiments need is trained once
   std::string text =
       "experiment     runs  recorded  shared  to train  million tokens    petaflop        time    memory\n";
   double all_minutes = 0;
@@ -85,7 +88,15 @@ std::string plan_text(const std::vector<Experiment>& experiments, const RunnerOp
         recorded++;
         return;
       }
-      if (!counted.insert(run.hash()).second) {
+      // A run that is recorded without one of the measures is measured once more, if its folder is still there.
+      const std::vector<MeasureSpec> measures = experiment.measures_of(run);
+      const auto [first, last] = rows.equal_range(run.hash());
+      const bool is_recorded = std::any_of(first, last, [&](const auto& entry) {
+        return std::all_of(measures.begin(), measures.end(), [&](const MeasureSpec& measure) {
+          return entry.second.diverged() || entry.second.measure_hash(measure.name) == measure.hash();
+        });
+      });
+      if (!counted.insert(run.hash()).second || is_recorded || is_begun(run, options)) {
         shared++;
         return;
       }

@@ -41,6 +41,14 @@ std::string run_folder(const RunPlan& run, const RunnerOptions& options) {
   return (fs::path(options.runs) / (run.name + end)).string();
 }
 
+}  // namespace
+
+bool is_begun(const RunPlan& run, const RunnerOptions& options) {
+  return fs::exists(fs::path(run_folder(run, options)) / "metrics.jsonl");
+}
+
+namespace {
+
 [[noreturn]] void fail(const RunPlan& run, const std::string& log, const std::string& program) {
   stop_if_interrupted();
   throw Failure(run.name + ": " + program + " failed: " + last_line(log) + " (its output is in '" + log + "')");

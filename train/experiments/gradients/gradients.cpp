@@ -1,6 +1,5 @@
 // gradients: how much of the gradient of its weights a normalizer passes on to its scores, jacobian = rms dL/dz over rms
 // dL/da, during training; and how the scores are spread.
-#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
@@ -15,10 +14,6 @@ constexpr const char* kJacobian = "attention";
 // Drawn; the table has all of them.
 const std::vector<std::string> kDrawn{"softmax",      "ssmax",           "sa_softmax",   "sin_softmax",
                                       "norm_softmax", "sin2max_shifted", "norm_sirenmax"};
-
-size_t style_of(const std::string& normalizer) {
-  return size_t(std::find(kDrawn.begin(), kDrawn.end(), normalizer) - kDrawn.begin());
-}
 
 // Mean over layers and heads by update, of one run.
 std::map<double, double> by_update(const Experiment& experiment, const std::string& run, const std::string& quantity) {
@@ -55,7 +50,7 @@ Panel curves_panel(const Experiment& experiment, const std::vector<Sample>& samp
         for (const auto& [update, value] : by_update(experiment, row->run, quantity)) points[update].push_back(value);
       Series series;
       series.label = name;
-      series.style = style_of(name);
+      series.style = place_of(name, kDrawn);
       series.band = false;
       for (const auto& [update, values] : points) {
         series.x.push_back(update);
@@ -84,7 +79,7 @@ Panel heads_panel(const Experiment& experiment, const std::vector<Sample>& sampl
       }
       Series series;
       series.label = name;
-      series.style = style_of(name);
+      series.style = place_of(name, kDrawn);
       series.line = series.band = false;
       series.points = true;
       for (const auto& [head, values] : heads) {

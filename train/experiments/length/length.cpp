@@ -1,5 +1,4 @@
 // length: the loss at positions beyond the training length, and the mean loss at 1/2 to 16 times that length.
-#include <algorithm>
 #include <cmath>
 #include <iterator>
 
@@ -95,7 +94,7 @@ Panel panel_of(const Experiment& experiment, const Setting& setting, const std::
     const CurveOfMeans curve = mean_curve(experiment, *sample, setting.quantity);
     Series series;
     series.label = sample->normalizer;
-    series.style = size_t(std::find(order.begin(), order.end(), sample->normalizer) - order.begin());
+    series.style = place_of(sample->normalizer, order);
     series.x = curve.x, series.y = curve.y;
     panel.series.push_back(series);
   }

@@ -131,7 +131,7 @@ size_t style_of(const Experiment& experiment, const std::string& normalizer) {
   for (const GroupSpec& group : experiment.configuration.groups)
     for (const std::string& name : group.normalizers)
       if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-  return size_t(std::find(names.begin(), names.end(), normalizer) - names.begin());
+  return place_of(normalizer, names);
 }
 
 std::string figure_of(const Experiment& experiment, const std::vector<Compared>& compared) {
@@ -182,8 +182,7 @@ std::string figure_by_variant(const Experiment& experiment, const GroupSpec& gro
     series.points = true;
     for (const Compared& each : compared) {
       if (each.sample->normalizer != name || each.difference.count == 0) continue;
-      const auto place = std::find(panel.x_names.begin(), panel.x_names.end(), each.sample->variant);
-      series.x.push_back(double(place - panel.x_names.begin()));
+      series.x.push_back(double(place_of(each.sample->variant, panel.x_names)));
       series.y.push_back(each.difference);
     }
     panel.series.push_back(series);
