@@ -17,8 +17,8 @@
 #include "tests/catch.h"
 #include "tests/error_text.h"
 #include "tests/temp_dir.h"
-#include "train/metrics.h"
 #include "train/folder_lock.h"
+#include "train/metrics.h"
 #include "train/saver.h"
 
 namespace fs = std::filesystem;
