@@ -23,7 +23,7 @@ bool has_band(const Series& series) {
          std::any_of(series.y.begin(), series.y.end(), [](const Estimate& y) { return y.has_interval(); });
 }
 
-std::string y_range(const Panel& panel) {
+Range y_range(const Panel& panel) {
   Range range;
   for (const Series& series : panel.series)
     for (size_t i = 0; i < series.x.size(); i++) {
@@ -36,10 +36,23 @@ std::string y_range(const Panel& panel) {
     }
   if (panel.zero_line) range.add(0);
   if (!(range.low <= range.high)) range = {0, 1};
-  if (panel.log_y) return gnuplot_range(range.low / 1.3, range.high * 1.3);
+  if (panel.log_y) return {range.low / 1.3, range.high * 1.3};
   const double margin = std::max(0.05 * (range.high - range.low), 1e-9);
-  return gnuplot_range(std::isfinite(panel.y_low) ? panel.y_low : range.low - margin,
-                       std::isfinite(panel.y_high) ? panel.y_high : range.high + margin);
+  return {std::isfinite(panel.y_low) ? panel.y_low : range.low - margin,
+          std::isfinite(panel.y_high) ? panel.y_high : range.high + margin};
+}
+
+// gnuplot's own labels of a logarithmic axis are powers of ten alone, of which there may be none.
+std::string log_ticks(const Range& range) {
+  const double decades = std::log10(range.high / range.low);
+  std::string ticks;
+  for (double power = std::floor(std::log10(range.low)); power <= std::log10(range.high); power++)
+    for (int digit : {1, 2, 5}) {
+      const double value = digit * std::pow(10, power);
+      if ((digit > 1 && decades > 2) || value < range.low || value > range.high) continue;
+      ticks += (ticks.empty() ? "" : ", ") + gnuplot_number(value);
+    }
+  return "set logscale y\nset ytics (" + ticks + ")\n";
 }
 
 std::string block_name(size_t panel, size_t series) {
@@ -107,7 +120,7 @@ std::string figure_script(std::vector<Panel> panels) {
   const int right = kLeft + kPlotWidth;
   int height = kTop + kBelow - kGap;
   for (int each : heights) height += each + kGap;
-  const Picture picture{right + 75 + kCharacter * int(longest), height};
+  const Picture picture{right + 95 + kCharacter * int(longest), height};
 
   std::ostringstream script;
   script << picture.begin("svg");
@@ -123,7 +136,7 @@ std::string figure_script(std::vector<Panel> panels) {
            << "set xlabel " << gnuplot_text(panel.x_label) << " offset 0,0.3\nset ylabel "
            << gnuplot_text(panel.y_label) << " offset 0.5,0\n"
            << (panel.log_x ? "set logscale x 2\n" : "unset logscale x\n")
-           << (panel.log_y ? "set logscale y\nset format y '%.0e'\n" : "unset logscale y\nset format y '%g'\n")
+           << (panel.log_y ? log_ticks(y_range(panel)) : "unset logscale y\nset ytics auto\n") << "set format y '%g'\n"
            << "unset arrow\nunset label\n";
     if (panel.x_names.empty()) {
       Range range;
@@ -137,7 +150,7 @@ std::string figure_script(std::vector<Panel> panels) {
         script << (i ? ", " : "") << gnuplot_text(panel.x_names[i]) << " " << i;
       script << ")\nset xrange [-0.6:" << panel.x_names.size() - 1 << ".6]\n";
     }
-    script << "set yrange " << y_range(panel) << "\n";
+    script << "set yrange " << gnuplot_range(y_range(panel).low, y_range(panel).high) << "\n";
     if (std::isfinite(panel.x_mark)) {
       const std::string x = gnuplot_number(panel.x_mark);
       script << "set arrow from " << x << ", graph 0 to " << x << ", graph 1 nohead dt (2,4) lc rgb '#666666'\n"

@@ -68,8 +68,8 @@ Report report_learned_scale(const Experiment& experiment) {
   panel.y_label = "learned scale c_n (softmax has 1)";
   panel.log_x = true;
   Series points, fit;
-  points.label = "c_n, mean over seeds";
-  points.style = 2, points.line = false, points.points = true;
+  points.label = "c_n, mean and 95 % interval";
+  points.style = 0;
   points.x = mean.x, points.y = mean.y;
   fit.label = "a_1 ln n + a_2";
   fit.style = 1;

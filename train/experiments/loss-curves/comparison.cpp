@@ -15,7 +15,8 @@
 
 namespace {
 
-constexpr size_t kMostBands = 7;  // with more of them in a panel, bands would only be clouds
+constexpr size_t kMostBands = 7;   // with more of them in a panel, bands would only be clouds
+constexpr size_t kMostStyles = 8;  // of lines without points, easily told apart
 
 struct Compared {
   const Sample* sample;
@@ -125,32 +126,37 @@ std::string order_of(const GroupSpec& group, const std::vector<Compared>& compar
   return text + ".\n\n";
 }
 
-// The same normalizer is drawn in the same style in every figure: by its place in the configuration.
-size_t style_of(const Experiment& experiment, const std::string& normalizer) {
-  std::vector<std::string> names{experiment.configuration.baseline};
-  for (const GroupSpec& group : experiment.configuration.groups)
-    for (const std::string& name : group.normalizers)
-      if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
-  return place_of(normalizer, names);
+// The same normalizer is drawn in the same style in every figure: by its place in the configuration; where there are more
+// than can be told apart, in the group.
+size_t style_of(const Experiment& experiment, const GroupSpec& group, const std::string& normalizer) {
+  auto place_in = [&](const std::vector<GroupSpec>& groups) {
+    std::vector<std::string> names{experiment.configuration.baseline};
+    for (const GroupSpec& each : groups)
+      for (const std::string& name : each.normalizers)
+        if (place_of(name, names) == names.size()) names.push_back(name);
+    return std::pair(place_of(normalizer, names), names.size());
+  };
+  const auto [place, count] = place_in(experiment.configuration.groups);
+  return count <= kMostStyles ? place : place_in({group}).first;
 }
 
-std::string figure_of(const Experiment& experiment, const std::vector<Compared>& compared) {
+std::string figure_of(const Experiment& experiment, const GroupSpec& group, const std::vector<Compared>& compared) {
   const Sample* base = nullptr;
   Panel losses, differences;
   losses.x_label = "", losses.y_label = "validation loss (nats per token)";
   differences.x_label = "update";
   differences.y_label = "minus " + experiment.configuration.baseline + "'s (nats per token)";
   differences.zero_line = true;
-  losses.legend_title = "mean and 95 % interval over seeds";
+  losses.legend_title = compared.size() <= kMostBands ? "mean and 95 % interval over seeds" : "mean over seeds";
   differences.legend_title = "paired by seed";
   for (const Compared& each : compared) {
-    if (base && base->variant != each.sample->variant) base = nullptr;
     if (each.sample->diverged > 0) continue;
     if (each.sample->normalizer == experiment.configuration.baseline) base = each.sample;
     Series series;
-    series.label = each.sample->normalizer + (each.sample->variant.empty() ? "" : ", " + each.sample->variant);
-    series.style = style_of(experiment, each.sample->normalizer);
+    series.label = each.sample->normalizer;
+    series.style = style_of(experiment, group, each.sample->normalizer);
     series.band = compared.size() <= kMostBands;
+    series.points = compared.size() > kMostStyles;
     const CurveOfMeans curve = mean_curve(experiment, *each.sample, "val_loss");
     series.x = curve.x, series.y = curve.y;
     losses.series.push_back(series);
@@ -167,27 +173,38 @@ std::string figure_of(const Experiment& experiment, const std::vector<Compared>&
   return figure_script({losses, differences});
 }
 
-// The final differences from the baseline, from variant to variant: by depth, say.
+// The final losses, and differences from the baseline, from variant to variant: by depth, say.
 std::string figure_by_variant(const Experiment& experiment, const GroupSpec& group,
                               const std::vector<Compared>& compared) {
-  Panel panel;
-  panel.y_label = "test loss minus " + experiment.configuration.baseline + "'s (nats per token)";
-  panel.legend_title = "mean and 95 % interval, paired by seed";
-  panel.zero_line = true;
-  for (const auto& [variant, ignored] : group.variants) panel.x_names.push_back(variant);
+  Panel losses, differences;
+  losses.y_label = "test loss (nats per token)";
+  losses.legend_title = "mean and 95 % interval over seeds";
+  differences.y_label = "minus " + experiment.configuration.baseline + "'s (nats per token)";
+  differences.legend_title = "paired by seed";
+  differences.zero_line = true;
+  for (const auto& [variant, ignored] : group.variants) losses.x_names.push_back(variant);
+  differences.x_names = losses.x_names;
   for (const std::string& name : group.normalizers) {
     Series series;
     series.label = name;
-    series.style = style_of(experiment, name);
+    series.style = style_of(experiment, group, name);
+    series.line = false;
     series.points = true;
+    Series minus_baseline = series;
+    const double beside = double(place_of(name, group.normalizers)) - double(group.normalizers.size() - 1) / 2;
     for (const Compared& each : compared) {
-      if (each.sample->normalizer != name || each.difference.count == 0) continue;
-      series.x.push_back(double(place_of(each.sample->variant, panel.x_names)));
-      series.y.push_back(each.difference);
+      if (each.sample->normalizer != name || each.sample->diverged > 0) continue;
+      const double x = double(place_of(each.sample->variant, losses.x_names)) + 0.1 * beside;
+      series.x.push_back(x);
+      series.y.push_back(estimate(values_of(*each.sample)));
+      if (each.difference.count == 0) continue;
+      minus_baseline.x.push_back(x);
+      minus_baseline.y.push_back(each.difference);
     }
-    panel.series.push_back(series);
+    losses.series.push_back(series);
+    differences.series.push_back(minus_baseline);
   }
-  return figure_script({panel});
+  return figure_script({losses, differences});
 }
 
 // The learned scalars at the end: the mean over seeds, by layer and head.
@@ -262,9 +279,8 @@ Report report_comparison(const Experiment& experiment) {
       if (compared.size() >= judged.size()) judged = compared;
     }
     for (const Compared& each : judged) report.body += scales_table(experiment, *each.sample);
-    report.figures.push_back({group.name, figure_of(experiment, judged)});
-    if (group.variants.size() > 1)
-      report.figures.push_back({group.name + "-variants", figure_by_variant(experiment, group, judged)});
+    report.figures.push_back({group.name, group.variants.size() > 1 ? figure_by_variant(experiment, group, judged)
+                                                                    : figure_of(experiment, group, judged)});
     if (&group == &configuration.groups.front())
       for (const Claim& claim : configuration.claims)
         report.findings.push_back(finding_of(configuration, claim, judged));

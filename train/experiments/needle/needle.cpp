@@ -61,7 +61,7 @@ std::string heat_maps(const Experiment& experiment, const std::vector<const Samp
       for (size_t i = 0; i < grid.lengths.size(); i++) script << (i ? ", " : "") << "'" << grid.lengths[i] << "' " << i;
       script << ") scale 0\nset ytics (";
       for (size_t i = 0; i < grid.depths.size(); i++)
-        script << (i ? ", " : "") << "'" << fixed_text(100 * grid.depths[i], 0) << " %' " << i;
+        script << (i ? ", " : "") << "'" << fixed_text(100 * grid.depths[i], 0) << " %%' " << i;
       script << ") scale 0\nset xrange [-0.5:" << grid.lengths.size() - 1 << ".5]\nset yrange ["
              << grid.depths.size() - 1 << ".5:-0.5]\nset xlabel 'context length (tokens)' offset 0,0.4\n"
              << (column == 0 ? "set ylabel 'depth of the needle' offset -0.5,0\n" : "unset ylabel\n") << "set label "
@@ -85,7 +85,7 @@ std::string heat_maps(const Experiment& experiment, const std::vector<const Samp
         }
       const std::string block = "m" + std::to_string(row) + "_" + std::to_string(column);
       script << data_block(block, rows)
-             << plot_command({"$" + block + " using 1:2:3 with image",
+             << plot_command({"$" + block + " using 1:2:3 with image pixels",
                               "$" + block + " using 1:2:4:5 with labels textcolor rgb variable font ',10'"});
     }
   script << "unset multiplot\n";
