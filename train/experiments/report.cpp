@@ -110,19 +110,22 @@ std::string report_text(const Experiment& experiment, const Report& report) {
   return text + markdown_table({"claim", "source", "our setting", "result", "verdict"}, rows, "---");
 }
 
-void write_report(const Experiment& experiment, const RunnerOptions& options) {
+std::string write_report(const Experiment& experiment, const RunnerOptions& options) {
   if (experiment.records.rows().empty() && !experiment.configuration.groups.empty()) {
-    std::printf("%s: nothing is recorded yet\n", experiment.configuration.name.c_str());
-    return;
+    return experiment.configuration.name + ": nothing is recorded yet\n";
   }
   Report report = analysis_of(experiment.configuration.name)(experiment);
   const size_t missing = experiment.missing().size() + experiment.plan.later.size();
   report.findings.resize(experiment.configuration.claims.size());
   for (Finding& finding : report.findings) {
-    if (missing > 0) finding = {finding.setting, std::to_string(missing) + " runs are not recorded yet", "unfinished"};
+    if (missing > 0)
+      finding = {finding.setting,
+                 std::to_string(missing) + (missing == 1 ? " run is" : " runs are") + " not recorded yet",
+                 "unfinished"};
     if (finding.verdict.empty())
       finding = {finding.setting, "a run of the primary comparison diverged, or it has but one seed", "not judged"};
   }
+  std::string summary;
   std::erase_if(report.figures, [](const auto& figure) { return figure.second.empty(); });
   const std::string end = options.scale == "small" ? "" : "-" + options.scale;
   const fs::path folder = experiment.configuration.folder;
@@ -132,13 +135,13 @@ void write_report(const Experiment& experiment, const RunnerOptions& options) {
     if (picture)
       write_file_atomically(path, *picture);
     else
-      std::printf("gnuplot is not installed: '%s' is not drawn\n", path.c_str());
+      summary += "gnuplot is not installed: '" + path + "' is not drawn\n";
   }
   const std::string path = (folder / ("results" + end + ".md")).string();
   write_file_atomically(path, report_text(experiment, report));
   for (const Finding& finding : report.findings)
-    std::printf("%s: %s. %s\n", experiment.configuration.name.c_str(), finding.verdict.c_str(), finding.result.c_str());
-  std::printf("  wrote %s\n", path.c_str());
+    summary += experiment.configuration.name + ": " + finding.verdict + ". " + finding.result + "\n";
+  return summary + "  wrote " + path + "\n";
 }
 
 // ---------------------------------------------------------------------------------------------- for analyses

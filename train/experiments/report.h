@@ -44,7 +44,8 @@ Report report_switch(const Experiment& experiment);
 Report report_learned_scale(const Experiment& experiment);
 
 // results.md: title, question, claims, tables, rules, and the rows for the README. Replaced only as a whole.
-void write_report(const Experiment& experiment, const RunnerOptions& options);
+// Returns what there is to say on the terminal.
+std::string write_report(const Experiment& experiment, const RunnerOptions& options);
 std::string report_text(const Experiment& experiment, const Report& report);
 
 // ---------------------------------------------------------------------------------------------- for analyses
