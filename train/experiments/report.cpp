@@ -272,6 +272,15 @@ bool is_resolved(const Estimate& difference) {
 
 std::string p_text(double p) { return std::isnan(p) ? "-" : p < 0.001 ? "< 0.001" : fixed_text(p, 3); }
 
+std::vector<double> corrected_p(const std::vector<Estimate>& differences, const std::vector<bool>& primary) {
+  std::vector<double> p;
+  for (size_t i = 0; i < differences.size(); i++) p.push_back(primary[i] ? kMissing : p_value(differences[i]));
+  p = holm(p);
+  for (size_t i = 0; i < differences.size(); i++)
+    if (primary[i]) p[i] = p_value(differences[i]);
+  return p;
+}
+
 std::string verdict_of(const Estimate& difference, bool claimed_below) {
   if (!is_resolved(difference)) return kNotResolved;
   return (difference.mean < 0) == claimed_below ? kReproduced : kNotReproduced;

@@ -89,6 +89,8 @@ std::string with_interval(const Estimate& estimate, int decimals = 4);         /
 std::string signed_with_interval(const Estimate& estimate, int decimals = 4);  // "+0.0024 ± 0.0065"
 bool is_resolved(const Estimate& difference);                                  // its interval leaves out 0
 std::string p_text(double p);                                                  // "0.032", "< 0.001", "-" for NaN
+// p of each difference of a table: of a primary comparison as it is, of the others after Holm's correction.
+std::vector<double> corrected_p(const std::vector<Estimate>& differences, const std::vector<bool>& primary);
 // Of a primary comparison whose claim is that the difference is below 0, or above it.
 std::string verdict_of(const Estimate& difference, bool claimed_below);
 

@@ -116,28 +116,21 @@ Panel scores_panel(const Experiment& experiment, const Sample& sample) {
   return panel;
 }
 
-}  // namespace
+// The difference of the logarithms of two jacobians as their ratio, with its interval.
+std::string ratio_text(const Estimate& log_ratio) {
+  if (log_ratio.count == 0) return "-";
+  const std::string ratio = fixed_text(std::exp(log_ratio.mean), 2);
+  if (!log_ratio.has_interval()) return ratio;
+  return ratio + " (" + fixed_text(std::exp(log_ratio.mean - log_ratio.half_width), 2) + " to " +
+         fixed_text(std::exp(log_ratio.mean + log_ratio.half_width), 2) + ")";
+}
 
-Report report_gradients(const Experiment& experiment) {
-  Report report;
-  const std::vector<Sample> samples = samples_of(experiment, "all");
-  const Sample* base = find_sample(samples, experiment.configuration.baseline);
-  if (!base) return report;
-  auto primary = [&](const Sample& sample) { return is_primary(experiment.configuration, sample.normalizer); };
-
-  auto log_jacobian = [&](const ResultRow& row) { return std::log(last_value(experiment, row, kJacobian)); };
-  auto difference = [&](const Sample& sample) { return estimate(paired_values(sample, *base, log_jacobian)); };
-  auto ratio_text = [](const Estimate& log_ratio) {
-    if (log_ratio.count == 0) return std::string("-");
-    return fixed_text(std::exp(log_ratio.mean), 2) +
-           (log_ratio.has_interval() ? " (" + fixed_text(std::exp(log_ratio.mean - log_ratio.half_width), 2) + " to " +
-                                           fixed_text(std::exp(log_ratio.mean + log_ratio.half_width), 2) + ")"
-                                     : "");
-  };
-  std::vector<double> p_values;
-  for (const Sample& sample : samples)
-    p_values.push_back(&sample == base || primary(sample) ? kMissing : p_value(difference(sample)));
-  const std::vector<double> corrected = holm(p_values);
+// `log_ratios`: of the samples' jacobians to the baseline's at the end.
+std::string jacobians_table(const Experiment& experiment, const std::vector<Sample>& samples,
+                            const std::vector<Estimate>& log_ratios) {
+  std::vector<bool> primaries;
+  for (const Sample& sample : samples) primaries.push_back(is_primary(experiment.configuration, sample.normalizer));
+  const std::vector<double> p = corrected_p(log_ratios, primaries);
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < samples.size(); i++) {
     const Sample& sample = samples[i];
@@ -146,21 +139,35 @@ Report report_gradients(const Experiment& experiment) {
       return with_interval(estimate(values_of(sample, value)), decimals);
     };
     auto jacobian_at_start = [&](const ResultRow& row) { return first_value(experiment, row, kJacobian); };
-    const double p = primary(sample) ? p_value(difference(sample)) : corrected[i];
-    rows.push_back({"`" + sample.normalizer + "`" + (primary(sample) ? " (primary)" : ""),
+    rows.push_back({"`" + sample.normalizer + "`" + (primaries[i] ? " (primary)" : ""),
                     std::to_string(sample.rows.size()) +
                         (sample.diverged > 0 ? ", " + std::to_string(sample.diverged) + " diverged" : ""),
                     with_interval(estimate(values_of(sample, jacobian_at_start)), 4), at_end(kJacobian, 4),
-                    &sample == base ? "-" : ratio_text(difference(sample)), p_text(p), at_end("attention.saturated", 3),
+                    ratio_text(log_ratios[i]), p_text(p[i]), at_end("attention.saturated", 3),
                     at_end("attention.entropy", 3), at_end("attention.row_sum_mean", 3)});
   }
+  return markdown_table({"normalizer", "seeds", "jacobian at update 1", "at the end", "over softmax's (95 %)", "*p*",
+                         "saturated at the end", "entropy", "row sum"},
+                        rows);
+}
+
+}  // namespace
+
+Report report_gradients(const Experiment& experiment) {
+  Report report;
+  const std::vector<Sample> samples = samples_of(experiment, "all");
+  const Sample* base = find_sample(samples, experiment.configuration.baseline);
+  if (!base) return report;
+  auto log_jacobian = [&](const ResultRow& row) { return std::log(last_value(experiment, row, kJacobian)); };
+  std::vector<Estimate> log_ratios;
+  for (const Sample& sample : samples)
+    log_ratios.push_back(&sample == base ? Estimate() : estimate(paired_values(sample, *base, log_jacobian)));
   report.body =
       "jacobian: rms dL/dz over rms dL/da, mean over layers and heads; its ratio to softmax's at the end is the\n"
       "geometric mean over seeds. Saturated: share of rows with a weight above 0.99 of the row's; entropy: 1 for\n"
       "uniform weights.\n\n" +
-      markdown_table({"normalizer", "seeds", "jacobian at update 1", "at the end", "over softmax's (95 %)", "*p*",
-                      "saturated at the end", "entropy", "row sum"},
-                     rows);
+      jacobians_table(experiment, samples, log_ratios);
+
   report.figures.push_back(
       {"gradients",
        figure_script({curves_panel(experiment, samples, kJacobian, "jacobian, rms dL/dz over rms dL/da", true),
@@ -170,21 +177,20 @@ Report report_gradients(const Experiment& experiment) {
     for (const Sample& sample : samples)
       if (sample.normalizer == name) panels.push_back(scores_panel(experiment, sample));
   report.figures.push_back({"scores", figure_script(panels)});
-
   report.figures.push_back({"heads", figure_script({heads_panel(experiment, samples)})});
 
   auto saturated = [&](const ResultRow& row) { return last_value(experiment, row, "attention.saturated"); };
-  for (const Claim& claim : experiment.configuration.claims) {
-    const Sample* sample = find_sample(samples, claim.primary);
-    const Estimate log_ratio = sample ? difference(*sample) : Estimate();
-    report.findings.emplace_back();
-    if (log_ratio.count == 0) continue;
-    report.findings.back() = {
-        "`kjv`, " + std::to_string(base->rows.size()) + " seeds, " + std::to_string(base->rows.front()->steps) +
-            " updates",
-        "at the end " + claim.primary + " passes on " + ratio_text(log_ratio) + " times softmax's share of gradient; " +
-            fixed_text(100 * estimate(values_of(*base, saturated)).mean, 1) + " % of softmax's rows are saturated",
-        verdict_of(log_ratio, false)};
-  }
+  report.findings.resize(experiment.configuration.claims.size());
+  for (size_t claim = 0; claim < report.findings.size(); claim++)
+    for (size_t i = 0; i < samples.size(); i++) {
+      const std::string& name = experiment.configuration.claims[claim].primary;
+      if (samples[i].normalizer != name || log_ratios[i].count == 0) continue;
+      report.findings[claim] = {
+          "`kjv`, " + std::to_string(base->rows.size()) + " seeds, " + std::to_string(base->rows.front()->steps) +
+              " updates",
+          "at the end " + name + " passes on " + ratio_text(log_ratios[i]) + " times softmax's share of gradient; " +
+              fixed_text(100 * estimate(values_of(*base, saturated)).mean, 1) + " % of softmax's rows are saturated",
+          verdict_of(log_ratios[i], false)};
+    }
   return report;
 }

@@ -67,19 +67,21 @@ std::string differences_table(const Experiment& experiment, const std::vector<co
   auto difference = [&](const Sample& sample, double factor) {
     return estimate(paired_values(sample, *base, loss_at_length(experiment, setting.quantity, factor * T)));
   };
-  auto is_primary = [&](const Sample& sample) { return sample.normalizer == setting.primary; };
   const double longest = kFactors[std::size(kFactors) - 1];
-  std::vector<double> p_values;
-  for (const Sample* sample : samples)
-    p_values.push_back(sample == base || is_primary(*sample) ? kMissing : p_value(difference(*sample, longest)));
-  const std::vector<double> corrected = holm(p_values);
+  std::vector<Estimate> at_longest;
+  std::vector<bool> primaries;
+  for (const Sample* sample : samples) {
+    at_longest.push_back(sample == base ? Estimate() : difference(*sample, longest));
+    primaries.push_back(sample->normalizer == setting.primary);
+  }
+  const std::vector<double> p = corrected_p(at_longest, primaries);
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < samples.size(); i++) {
     const Sample& sample = *samples[i];
     if (&sample == base) continue;
-    rows.push_back({"`" + sample.normalizer + "`" + (is_primary(sample) ? " (primary, at the longest)" : "")});
+    rows.push_back({"`" + sample.normalizer + "`" + (primaries[i] ? " (primary, at the longest)" : "")});
     for (double factor : kFactors) rows.back().push_back(signed_with_interval(difference(sample, factor), 3));
-    rows.back().push_back(p_text(is_primary(sample) ? p_value(difference(sample, longest)) : corrected[i]));
+    rows.back().push_back(p_text(p[i]));
   }
   std::vector<std::string> header = length_header();
   header.push_back("*p* at the longest");

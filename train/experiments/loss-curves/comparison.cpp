@@ -74,18 +74,18 @@ std::string table_of(const Experiment& experiment, const std::vector<Compared>& 
   auto primary_in_this = [&](const Sample& sample) {
     return holds_primaries && is_primary(experiment.configuration, sample.normalizer);
   };
-  std::vector<double> p_values;  // of all but the primary comparisons
+  std::vector<Estimate> differences;
+  std::vector<bool> primaries;
   for (const Compared& each : compared) {
-    p_values.push_back(primary_in_this(*each.sample) ? kMissing : p_value(each.difference));
+    differences.push_back(each.difference);
+    primaries.push_back(primary_in_this(*each.sample));
   }
-  const std::vector<double> corrected = holm(p_values);
+  const std::vector<double> p = corrected_p(differences, primaries);
   CurveOfMeans base_curve;  // of the row's variant; empty where the baseline diverged
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < compared.size(); i++) {
     const Sample& sample = *compared[i].sample;
     const Estimate& difference = compared[i].difference;
-    const bool primary = primary_in_this(sample);
-    const double p = primary ? p_value(difference) : corrected[i];
     const bool is_base = sample.normalizer == experiment.configuration.baseline;
     const CurveOfMeans curve = mean_curve(experiment, sample, "val_loss");
     if (i == 0 || compared[i - 1].sample->variant != sample.variant) base_curve = CurveOfMeans();
@@ -95,15 +95,15 @@ std::string table_of(const Experiment& experiment, const std::vector<Compared>& 
                                : tokens_to_reach(curve, base_curve.y.back().mean, tokens_per_update(sample));
     std::string verdict = "-";
     if (difference.has_interval())
-      verdict = !is_resolved(difference)    ? "not resolved"
-                : std::isnan(p) || p < 0.05 ? (difference.mean < 0 ? "lower" : "higher")
-                                            : "not resolved among so many";
+      verdict = !is_resolved(difference)          ? "not resolved"
+                : std::isnan(p[i]) || p[i] < 0.05 ? (difference.mean < 0 ? "lower" : "higher")
+                                                  : "not resolved among so many";
     rows.push_back({"`" + sample.normalizer + "`" + (sample.variant.empty() ? "" : ", " + sample.variant) +
-                        (primary ? " (primary)" : ""),
+                        (primaries[i] ? " (primary)" : ""),
                     number_text(sample.lr), std::to_string(sample.rows.size()),
                     sample.diverged > 0 ? std::to_string(sample.diverged) + " diverged"
                                         : with_interval(estimate(values_of(sample))),
-                    is_base ? "-" : signed_with_interval(difference), p_text(p), verdict,
+                    is_base ? "-" : signed_with_interval(difference), p_text(p[i]), verdict,
                     std::isnan(reached) ? "-" : fixed_text(reached / 1e6, 2)});
   }
   return markdown_table(

@@ -33,19 +33,19 @@ std::vector<Sample> recorded_entries(const Experiment& experiment) {
   return result;
 }
 
-// Of each entry from one of them, with p: the primary comparison's own, the others' after Holm's correction.
+// Of each entry from one of them, with p.
 struct Differences {
   std::vector<Estimate> values;
   std::vector<double> p;
 };
 Differences differences_from(const std::vector<Sample>& entries, size_t base, const RunValue& value, size_t primary) {
   Differences result;
+  std::vector<bool> is_primary;
   for (size_t i = 0; i < entries.size(); i++) {
     result.values.push_back(i == base ? Estimate() : estimate(paired_values(entries[i], entries[base], value)));
-    result.p.push_back(i == primary ? kMissing : p_value(result.values[i]));
+    is_primary.push_back(i == primary);
   }
-  result.p = holm(result.p);
-  result.p[primary] = p_value(result.values[primary]);
+  result.p = corrected_p(result.values, is_primary);
   return result;
 }
 
