@@ -298,8 +298,10 @@ remember = @mkdir -p $(@D) && printf '%s\n' $(1) > $@.new && if cmp -s $@.new $@
 $(BUILD)/flags: FORCE
 	$(if $(PROBLEM),$(error $(PROBLEM)))
 	$(call remember,'$(subst ','\'',$(CXX) $(FLAGS) $(LIBS))' "$$($(CXX) --version | head -n 1)")
+# "-dirty" where a file differs from the commit that can change a program: not records, figures and texts.
 $(BUILD)/commit: FORCE
-	$(call remember,"$$(git describe --always --dirty --exclude '*' 2> /dev/null || echo unknown)")
+	$(call remember,"$$(git describe --always --exclude '*' 2> /dev/null || echo unknown)$$( \
+	  ! git rev-parse 2> /dev/null || git diff --quiet HEAD -- . ':!*.csv' ':!*.svg' ':!*.md' || echo -dirty)")
 $(BUILD)/folder: FORCE
 	$(call remember,'$(CURDIR)')
 
