@@ -189,7 +189,8 @@ TEST_CASE("experiments: data cannot be mixed into itself", "[core][experiments]"
 TEST_CASE("experiments: another scale has other options, corpora and rates throughout", "[core][experiments]") {
   const Fixture fixture(replaced(mixed(), R"("rates": ["shared", "tuned"])", R"("rates": [0.004])"));
   std::ofstream(fixture.temp.path / "large.json")
-      << R"({"options": {"seq-len": 1024}, "data": {"kjv": "gcide"}, "grid": [1, 2, 4, 8], "rate": 0.5, "start-step": 9})";
+      << R"({"options": {"seq-len": 1024}, "data": {"kjv": "gcide"}, "grid": [1, 2, 4, 8], "rate": 0.5, "start-step": 9,
+           "variants": {"late": {"deep": {"layers": 24}}}})";
   const Configuration configuration = read_configuration(fixture.folder, "large");
   CHECK(configuration.tune->data == "gcide");
   for (const auto& [name, options] : configuration.data) CHECK(options.at("corpus") == "gcide");
@@ -197,6 +198,7 @@ TEST_CASE("experiments: another scale has other options, corpora and rates throu
   CHECK(configuration.groups.front().measures.front().options.at("seq-len") == "16384");
   CHECK(configuration.groups.back().data == "gcide");
   CHECK(configuration.groups.back().start_step == 9);
+  CHECK(configuration.groups.back().variants == std::map<std::string, Options>{{"deep", {{"layers", "24"}}}});
 }
 
 TEST_CASE("experiments: a configuration is read strictly", "[core][experiments]") {

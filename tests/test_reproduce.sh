@@ -117,6 +117,24 @@ reproduce first --restart
 check "and run again with --restart" ended 0 "first  1 of"
 check "which leaves only rows of the new option" test "$(rows first | grep -c 'weight-decay=0.2')" -eq "$(rows first | wc -l)"
 
+# The same name, and another text.
+data=$(ls -d data/text-*)
+hash_before=$(rows first | cut -d, -f 15 | sort -u)
+cp -r "$data" kept.data && rm -r "$data"
+{ cat text.txt && echo "and one line more"; } > longer.txt
+"$build/prepare" --input longer.txt --out "$data" > /dev/null
+refused "other data than the recorded" "was recorded on other data|rm -r $data|RESTART=1" "$build/reproduce" first --root root --build "$build"
+cp root/first/results.csv kept.csv && rm root/first/results.csv
+refused "and folders of runs that were trained on it" "was trained on other data|--restart" "$build/reproduce" first --root root --build "$build"
+mv kept.csv root/first/results.csv
+reproduce first --restart
+check "which are trained again with --restart" ended 0 "first  1 of"
+data_hashes() { rows first | cut -d, -f 15 | sort -u; }
+check "and recorded, all of them on it" test "$(data_hashes | wc -l)" -eq 1 -a "$(data_hashes)" != "$hash_before"
+rm -r "$data" && mv kept.data "$data"
+reproduce first --restart
+check "and so they are when the text is what it was" test "$(rows first | cut -d, -f 15 | sort -u)" = "$hash_before"
+
 sed 's/"seq-len": "4T"/"seq-len": "8T"/' root/first/experiment.json > root/changed.json
 mv root/first/experiment.json root/asked.json && mv root/changed.json root/first/experiment.json
 refused "a measure with other options" "other options of 'position'|RESTART=1" "$build/reproduce" first --root root --build "$build"

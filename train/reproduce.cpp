@@ -19,7 +19,7 @@ namespace {
 struct ReproduceOptions {
   std::vector<std::string> experiments;
   RunnerOptions runner;
-  bool dry_run = false, report = false, restart = false, list_normalizers = false;
+  bool dry_run = false, report = false, list_normalizers = false;
 };
 
 ReproduceOptions parse_reproduce_options(int argc, const char* const* argv) {
@@ -31,7 +31,7 @@ ReproduceOptions parse_reproduce_options(int argc, const char* const* argv) {
   line.add("scale", runner.scale, "small, or another for which --root has a file of options, such as large");
   line.add("dry-run", options.dry_run, "print the plan and stop");
   line.add("report", options.report, "only make tables and figures again, from what is recorded");
-  line.add("restart", options.restart, "forget rows that were recorded with other options or on other data");
+  line.add("restart", runner.restart, "forget what was recorded with other options or on other data");
   line.add("jobs", runner.jobs, "runs at a time, each on one core; 0: as many as there are cores", between(0, 1024))
       .default_text("0, or 1 at another scale than small");
   line.add("gflops", runner.gflops, "what one job reaches, for the times in the plan; 0: what recorded runs reached",
@@ -42,7 +42,7 @@ ReproduceOptions parse_reproduce_options(int argc, const char* const* argv) {
   line.add("build", runner.build, "folder of the programs");
   line.add("list-normalizers", options.list_normalizers, "print the normalizers that the experiments need, and stop");
   line.parse(argc, argv);
-  if (options.restart && (options.dry_run || options.report))
+  if (runner.restart && (options.dry_run || options.report))
     throw Error("--restart forgets rows, which --dry-run and --report do not; give it alone");
   return options;
 }
@@ -77,7 +77,7 @@ int reproduce(const ReproduceOptions& asked) {
     return 0;
   }
   for (Experiment& experiment : experiments) {
-    if (asked.restart) {
+    if (options.restart) {
       const FolderLock lock(experiment.configuration.folder);
       experiment = Experiment(options, experiment.configuration.name);
       forget_other_options(experiment, options);

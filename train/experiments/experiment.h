@@ -15,7 +15,8 @@ struct RunnerOptions {
   std::string scale = "small";
   int jobs = 1;       // runs at a time
   int threads = 0;    // of each; 0: the program chooses
-  double gflops = 0;  // that one job reaches, for times in the plan; 0: what the recorded runs reached
+  bool restart = false;  // what was recorded or trained with other options or on other data gives way
+  double gflops = 0;     // that one job reaches, for times in the plan; 0: what the recorded runs reached
 };
 
 struct Experiment {

@@ -122,6 +122,12 @@ MeasureSpec read_measure(const Json& json, const std::string& where) {
   return measure;
 }
 
+std::map<std::string, Options> read_variants(const Section& section, const char* key) {
+  std::map<std::string, Options> variants;
+  for (const std::string& name : names_of(section.at(key))) variants[name] = section.inner(key).options(name.c_str());
+  return variants;
+}
+
 GroupSpec read_group(const Json& json, const std::string& where) {
   Section section(json, where,
                   {"name", "data", "normalizers", "seeds", "rates", "variants", "options", "measures", "start",
@@ -137,12 +143,10 @@ GroupSpec read_group(const Json& json, const std::string& where) {
     if (rate != "shared" && rate != "tuned" && !(read_value(rate, value) && value > 0))
       throw Error(where + " has the rate '" + rate + "'; it must be shared, tuned or a number above 0");
   }
-  if (section.has("variants")) {
-    for (const std::string& name : names_of(section.at("variants")))
-      group.variants[name] = section.inner("variants").options(name.c_str());
-  } else {
+  if (section.has("variants"))
+    group.variants = read_variants(section, "variants");
+  else
     group.variants[""] = {};
-  }
   group.options = section.options("options");
   if (section.has("measures"))
     for (const Json& measure : section.list("measures"))
@@ -371,7 +375,7 @@ void require_start_groups(const Configuration& configuration, const std::string&
 void apply_scale(Configuration& configuration, const std::string& path) {
   const std::string where = "'" + path + "'";
   const Json json = parse_strict_json<Json>(read_small_file(path), where);
-  Section section(json, where, {"what", "options", "data", "grid", "rate", "start-step"});
+  Section section(json, where, {"what", "options", "data", "grid", "rate", "start-step", "variants"});
   const Options options = section.options("options"), data = section.options("data");
   rename_data(configuration, [&](std::string& name) {
     if (const auto found = data.find(name); found != data.end()) name = found->second;
@@ -379,6 +383,8 @@ void apply_scale(Configuration& configuration, const std::string& path) {
   for (const auto& [name, value] : options) configuration.options[name] = value;
   if (configuration.tune) configuration.tune->grid = section.numbers("grid");
   for (GroupSpec& group : configuration.groups) {
+    if (section.has("variants") && section.inner("variants").has(group.name.c_str()))
+      group.variants = read_variants(section.inner("variants"), group.name.c_str());
     if (group.start_step > 0) group.start_step = section.natural("start-step", 0);
     for (std::string& rate : group.rates)
       if (rate != "shared" && rate != "tuned") rate = section.text_of("rate");

@@ -64,6 +64,18 @@ std::string tuning_table(const Experiment& experiment) {
          ":\n\n" + markdown_table(header, rows) + "\n";
 }
 
+// Of the programs that trained a run: "4a9b464; then a883d63" where it was resumed by another.
+std::set<std::string> commits_of(const ResultRow& row) {
+  static const std::string kThen = "; then ";
+  std::set<std::string> commits;
+  for (size_t begin = 0; begin <= row.git.size();) {
+    const size_t end = std::min(row.git.find(kThen, begin), row.git.size());
+    commits.insert(row.git.substr(begin, end - begin));
+    begin = end + kThen.size();
+  }
+  return commits;
+}
+
 }  // namespace
 
 Analysis analysis_of(const std::string& name) {
@@ -93,7 +105,7 @@ std::string report_text(const Experiment& experiment, const Report& report) {
     text += std::string(kRules) + "\n";
     double minutes = 0;
     std::set<std::string> gits;
-    for (const ResultRow& row : runs) minutes += row.minutes, gits.insert(row.git);
+    for (const ResultRow& row : runs) minutes += row.minutes, gits.merge(commits_of(row));
     char line[200];
     std::snprintf(line, sizeof line, "%zu runs, %.0f minutes of training%s; commits", runs.size(), minutes,
                   experiment.scale == "small" ? " on one core each" : "");

@@ -77,10 +77,14 @@ std::optional<Run> trained_run(const RunPlan& run, const RunnerOptions& options)
   auto finished = [&]() -> std::optional<Run> {
     if (!fs::exists(fs::path(folder) / "metrics.jsonl")) return std::nullopt;
     Run record = read_run(folder);
+    if (hash_of_files(record.data_hashes) != data_hash(options, run.data)) {
+      if (!options.restart)
+        throw Failure("'" + folder + "' was trained on other data than '" + data_folder(options, run.data) +
+                      "' holds now; remove it, or give --restart, and it is trained again");
+      fs::remove_all(folder);
+      return std::nullopt;
+    }
     if (record.state == RunState::kUnfinished) return std::nullopt;
-    if (hash_of_files(record.data_hashes) != data_hash(options, run.data))
-      throw Failure("'" + folder + "' was trained on other data than '" + data_folder(options, run.data) +
-                    "' holds now; remove it, and it is trained again");
     return record;
   };
   if (std::optional<Run> record = finished()) return record;

@@ -10,9 +10,11 @@ namespace {
 
 constexpr size_t kSeeds[] = {3, 5, 8, 12};  // for which power is shown
 
-std::string sd_text(const Estimate& sample) {
+// The sd of a sample, or what is proportional to it, with its interval.
+std::string sd_text(const Estimate& sample, double factor = 1) {
   const Interval interval = sd_interval(sample);
-  return fixed_text(sample.sd, 4) + " (" + fixed_text(interval.low, 4) + " to " + fixed_text(interval.high, 4) + ")";
+  return fixed_text(factor * sample.sd, 4) + " (" + fixed_text(factor * interval.low, 4) + " to " +
+         fixed_text(factor * interval.high, 4) + ")";
 }
 
 Panel losses_panel(const Sample& runs, const Sample& twins) {
@@ -89,12 +91,14 @@ Report report_noise(const Experiment& experiment) {
   body +=
       "The second row is the floor of every paired comparison: what chance alone makes of a change without meaning. "
       "The\n"
-      "smallest true difference that n seeds find with 80 % power at the 5 % level:\n\n";
+      "smallest true difference that n seeds find with 80 % power at the 5 % level, with the interval that follows "
+      "from\n"
+      "that of the sd:\n\n";
   std::vector<std::vector<std::string>> rows;
-  const double unpaired = std::sqrt(2.0) * seeds.sd;
-  for (size_t count : kSeeds)
-    rows.push_back({std::to_string(count), fixed_text(smallest_difference(floor.sd, count), 4),
-                    fixed_text(smallest_difference(unpaired, count), 4)});
+  for (size_t count : kSeeds) {
+    const double found = smallest_difference(1, count);  // in units of the sd of differences
+    rows.push_back({std::to_string(count), sd_text(floor, found), sd_text(seeds, std::sqrt(2.0) * found)});
+  }
   body +=
       markdown_table({"n", "paired, the noise being that of twins [nats]", "pairs that share nothing [nats]"}, rows);
   report.body = body;
