@@ -99,8 +99,8 @@ struct Fixture {
   std::string report(const MadeUpLoss& loss_of) const {
     Experiment experiment(options, name);
     make_up(experiment, loss_of);
-    write_report(experiment, options);
-    return read_file(folder + "/results.md");
+    write_report(experiment);
+    return read_file(folder + (options.scale == "small" ? "/results.md" : "/results-" + options.scale + ".md"));
   }
 };
 
@@ -139,11 +139,12 @@ TEST_CASE("reports: every experiment counts runs that diverged", "[core][reports
     const Configuration configuration = Experiment(fixture.options, name).configuration;
     if (configuration.groups.empty()) continue;
     auto diverged = [&](const RunPlan& run) {
-      const bool is_one = run.group != kTuning && run.seed == 2 && run.normalizer != configuration.baseline;
+      const bool has_baseline_alone = name == "noise";
+      const bool is_one =
+          run.group != kTuning && run.seed == 2 && (has_baseline_alone || run.normalizer != configuration.baseline);
       return is_one ? HUGE_VAL : 1.1;
     };
     const std::string text = fixture.report(diverged);
-    if (name == "noise") continue;  // it has the baseline alone
     CHECK(contains(text, "diverged"));
     CHECK(count(text, "not judged") > 0);
     CHECK(count(text, "nan") == 0);
@@ -165,6 +166,17 @@ TEST_CASE("reports: what is not finished is not judged", "[core][reports]") {
   fixture.report([](const RunPlan&) { return 1.1; });
   Experiment experiment(fixture.options, fixture.name);
   experiment.records.remove({experiment.plan.runs.back().name});
-  write_report(experiment, fixture.options);
+  write_report(experiment);
   CHECK(contains(read_file(fixture.folder + "/results.md"), "| 1 run is not recorded yet | unfinished |"));
+}
+
+TEST_CASE("reports: those of another scale name its data and its figures", "[core][reports]") {
+  Fixture fixture("switch");
+  fs::copy("train/experiments/large.json", fixture.temp.path);
+  fixture.options.scale = "large";
+  const std::string text = fixture.report([](const RunPlan&) { return 1.1; });
+  CHECK(contains(text, "](switch-large.svg)"));
+  CHECK(contains(text, "EXPERIMENT=switch SCALE=large"));
+  CHECK(contains(text, "| `gcide`, 5 seeds"));
+  CHECK(count(text, "kjv") == 0);
 }

@@ -117,6 +117,17 @@ reproduce first --restart
 check "and run again with --restart" ended 0 "first  1 of"
 check "which leaves only rows of the new option" test "$(rows first | grep -c 'weight-decay=0.2')" -eq "$(rows first | wc -l)"
 
+# Another grid: which of its rates are planned is known only when the new ones have been run.
+sed 's/"grid": \[0.0005, 0.001, /"grid": [0.001, /; s/0.002, 0.004\], "seeds": \[101/0.002, 0.004, 0.008], "seeds": [101/' root/first/experiment.json > root/grid.json
+mv root/first/experiment.json root/asked.json && mv root/grid.json root/first/experiment.json
+check "the grid is another" test "$(grep -c '"grid": \[0.001, 0.002, 0.004, 0.008\]' root/first/experiment.json)" -eq 1
+reproduce first --restart
+check "another grid is run with --restart, and its old rates forgotten" ended 0
+run "$build/reproduce" first --root root --build "$build" --dry-run
+check "so that nothing is left" ended 0 "What is left takes about 0 min"
+mv root/asked.json root/first/experiment.json
+reproduce first --restart
+
 # The same name, and another text.
 data=$(ls -d data/text-*)
 hash_before=$(rows first | cut -d, -f 15 | sort -u)

@@ -95,11 +95,11 @@ int reproduce(const ReproduceOptions& asked) {
       const FolderLock lock((fs::path(options.root) / name).string());
       Experiment experiment(options, name);  // again: another process may have recorded more since the plan
       run_experiment(experiment, options);
-      std::printf("%s", write_report(experiment, options).c_str());
+      std::printf("%s", write_report(experiment).c_str());
       std::fflush(stdout);
     }
   } else {
-    for (const Experiment& experiment : experiments) std::printf("%s", write_report(experiment, options).c_str());
+    for (const Experiment& experiment : experiments) std::printf("%s", write_report(experiment).c_str());
   }
   return 0;
 }

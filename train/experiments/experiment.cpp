@@ -14,7 +14,6 @@
 
 namespace fs = std::filesystem;
 
-// The options in effect: those of the plan, the preset's and the defaults. Error where train would refuse them.
 TrainOptions effective_options(const RunPlan& run) {
   Options options = run.options;
   if (run.lr == 0) options.erase("lr");

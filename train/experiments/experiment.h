@@ -13,8 +13,8 @@ struct RunnerOptions {
   std::string runs = "runs/experiments";   // folders of runs; they may be removed once their rows are there
   std::string build = "build", data = "data";
   std::string scale = "small";
-  int jobs = 1;       // runs at a time
-  int threads = 0;    // of each; 0: the program chooses
+  int jobs = 1;          // runs at a time
+  int threads = 0;       // of each; 0: the program chooses
   bool restart = false;  // what was recorded or trained with other options or on other data gives way
   double gflops = 0;     // that one job reaches, for times in the plan; 0: what the recorded runs reached
 };

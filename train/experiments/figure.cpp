@@ -38,8 +38,7 @@ Range y_range(const Panel& panel) {
   if (!(range.low <= range.high)) range = {0, 1};
   if (panel.log_y) return {range.low / 1.3, range.high * 1.3};
   const double margin = std::max(0.05 * (range.high - range.low), 1e-9);
-  return {std::isfinite(panel.y_low) ? panel.y_low : range.low - margin,
-          std::isfinite(panel.y_high) ? panel.y_high : range.high + margin};
+  return {range.low - margin, range.high + margin};
 }
 
 // gnuplot's own labels of a logarithmic axis are powers of ten alone, of which there may be none.

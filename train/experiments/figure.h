@@ -21,7 +21,6 @@ struct Panel {
   bool log_x = false, log_y = false, zero_line = false;
   double x_mark = std::numeric_limits<double>::quiet_NaN();  // a dotted vertical line
   std::string x_mark_label;
-  double y_low = std::numeric_limits<double>::quiet_NaN(), y_high = std::numeric_limits<double>::quiet_NaN();
   // Only what lies from this x on decides the range of y: the fall of a loss at the start would flatten the rest.
   double y_from_x = -std::numeric_limits<double>::infinity();
   std::vector<std::string> x_names;  // of x = 0, 1, ..., instead of numbers

@@ -67,7 +67,9 @@ double run_flops(const RunPlan& run) {
   const TrainOptions options = effective_options(run);
   const double each = flops_per_token(config_of(options), options.seq_len);
   const double evaluations = options.eval_every > 0 ? double(options.steps) / options.eval_every : 0;
-  return each * (double(tokens_of(options)) + evaluations * double(options.eval_tokens) / 3);
+  // A run that continues another trains what is left of its updates.
+  const double share = run.start == "continue-from" ? 1 - double(run.start_step) / options.steps : 1;
+  return each * share * (double(tokens_of(options)) + evaluations * double(options.eval_tokens) / 3);
 }
 
 std::string plan_text(const std::vector<Experiment>& experiments, const RunnerOptions& options) {
@@ -96,7 +98,7 @@ std::string plan_text(const std::vector<Experiment>& experiments, const RunnerOp
           return entry.second.diverged() || entry.second.measure_hash(measure.name) == measure.hash();
         });
       });
-      if (!counted.insert(run.hash()).second || is_recorded || is_begun(run, options)) {
+      if (!counted.insert(run.hash()).second || is_recorded || is_trained(run, options)) {
         shared++;
         return;
       }

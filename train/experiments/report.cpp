@@ -21,8 +21,9 @@ constexpr const char* kRules =
     "Losses are nats per token on the split `test`. ± is half of a 95 % t interval over seeds. Differences are paired\n"
     "by seed: same initial weights, same batches. *p* is that of the paired t test, after Holm's correction except "
     "for\n"
-    "primary comparisons; *not resolved*: the interval holds 0. A normalizer of which a run diverged has the count\n"
-    "instead of a mean. The [rules](../README.md#rules-of-every-comparison) say what was fixed before the runs.\n";
+    "primary comparisons, which no correction counts; *not resolved*: the interval holds 0, *among so many*: it does\n"
+    "not, but *p* is above 0.05. A normalizer of which a run diverged has the count instead of a mean. The\n"
+    "[rules](../README.md#rules-of-every-comparison) say what was fixed before the runs.\n";
 
 std::string upper_first(std::string text) {
   if (!text.empty()) text[0] = char(std::toupper(static_cast<unsigned char>(text[0])));
@@ -64,6 +65,21 @@ std::string tuning_table(const Experiment& experiment) {
          ":\n\n" + markdown_table(header, rows) + "\n";
 }
 
+// Of the names of files that hold what another scale than small has found.
+std::string ending_of(const std::string& scale) { return scale == "small" ? "" : "-" + scale; }
+
+// How to make it again.
+std::string command_text(const Experiment& experiment) {
+  const Configuration& configuration = experiment.configuration;
+  std::string text = "    make reproduce EXPERIMENT=" + configuration.name +
+                     (experiment.scale == "small" ? "" : " SCALE=" + experiment.scale) + "\n\n";
+  if (configuration.options.empty()) return text;
+  text += "Options of every run, unless its group in `experiment.json` has others: `";
+  for (const std::string& word : with_options({"train"}, configuration.options))
+    text += word == "train" ? word : " " + word;
+  return text + "`.\n\n";
+}
+
 // Of the programs that trained a run: "4a9b464; then a883d63" where it was resumed by another.
 std::set<std::string> commits_of(const ResultRow& row) {
   static const std::string kThen = "; then ";
@@ -92,12 +108,14 @@ std::string report_text(const Experiment& experiment, const Report& report) {
   std::string text =
       "<!-- Made by build/reproduce from the records beside it; changes by hand are overwritten. -->\n\n";
   text += "# " + upper_first(configuration.title) + "\n\n";
-  text += "**" + configuration.question + "**\n\n";
+  text += "**" + configuration.question + "**\n\n" + command_text(experiment);
   for (size_t i = 0; i < configuration.claims.size(); i++)
     text += "- Claim: " + configuration.claims[i].text + " (" + configuration.claims[i].source + ").\n  **" +
             upper_first(report.findings[i].verdict) + "**: " + report.findings[i].result + ".\n";
   text += "\n";
-  for (const auto& [name, script] : report.figures) text += "![" + configuration.title + "](" + name + ".svg)\n\n";
+  for (const auto& [name, script] : report.figures)
+    text += "![" + configuration.title + (name == configuration.name ? "" : ", " + name) + "](" + name +
+            ending_of(experiment.scale) + ".svg)\n\n";
   if (!configuration.remark.empty()) text += configuration.remark + "\n\n";
   text += report.body + "\n" + tuning_table(experiment);
   const std::vector<ResultRow>& runs = experiment.records.rows();
@@ -107,8 +125,9 @@ std::string report_text(const Experiment& experiment, const Report& report) {
     std::set<std::string> gits;
     for (const ResultRow& row : runs) minutes += row.minutes, gits.merge(commits_of(row));
     char line[200];
-    std::snprintf(line, sizeof line, "%zu runs, %.0f minutes of training%s; commits", runs.size(), minutes,
-                  experiment.scale == "small" ? " on one core each" : "");
+    std::snprintf(line, sizeof line,
+                  "%zu runs, those shared with other experiments included, %.0f minutes of training%s; commits",
+                  runs.size(), minutes, experiment.scale == "small" ? " on one core each" : "");
     text += line;
     for (const std::string& git : gits) text += " " + git;
     text += ".\n\n";
@@ -122,7 +141,7 @@ std::string report_text(const Experiment& experiment, const Report& report) {
   return text + markdown_table({"claim", "source", "our setting", "result", "verdict"}, rows, "---");
 }
 
-std::string write_report(const Experiment& experiment, const RunnerOptions& options) {
+std::string write_report(const Experiment& experiment) {
   if (experiment.records.rows().empty() && !experiment.configuration.groups.empty()) {
     return experiment.configuration.name + ": nothing is recorded yet\n";
   }
@@ -139,7 +158,7 @@ std::string write_report(const Experiment& experiment, const RunnerOptions& opti
   }
   std::string summary;
   std::erase_if(report.figures, [](const auto& figure) { return figure.second.empty(); });
-  const std::string end = options.scale == "small" ? "" : "-" + options.scale;
+  const std::string end = ending_of(experiment.scale);
   const fs::path folder = experiment.configuration.folder;
   for (const auto& [name, script] : report.figures) {
     const std::string path = (folder / (name + end + ".svg")).string();
@@ -177,6 +196,10 @@ std::vector<Sample> samples_of(const Experiment& experiment, const std::string& 
     found->diverged += row->diverged();
   }
   return result;
+}
+
+std::string data_and_seeds(const Sample& sample) {
+  return "`" + sample.data + "`, " + std::to_string(sample.rows.size()) + " seeds";
 }
 
 const Sample* find_sample(const std::vector<Sample>& samples, const std::string& normalizer, std::optional<double> lr,
@@ -255,6 +278,15 @@ CurveOfMeans difference_curve(const Experiment& experiment, const Sample& a, con
     runs.push_back(std::move(values));
   }
   return curve_of(runs);
+}
+
+RunValue loss_at_positions(const Experiment& experiment, const std::string& quantity, double from, double to) {
+  return [&experiment, quantity, from, to](const ResultRow& row) {
+    std::vector<double> losses;
+    for (const Measurement& m : experiment.records.measured(row.run, quantity))
+      if (m.x > from && m.x <= to) losses.push_back(m.value);
+    return estimate(losses).mean;
+  };
 }
 
 Panel position_panel(const Experiment& experiment, const std::string& title) {

@@ -45,7 +45,7 @@ Report report_learned_scale(const Experiment& experiment);
 
 // results.md: title, question, claims, tables, rules, and the rows for the README. Replaced only as a whole.
 // Returns what there is to say on the terminal.
-std::string write_report(const Experiment& experiment, const RunnerOptions& options);
+std::string write_report(const Experiment& experiment);
 std::string report_text(const Experiment& experiment, const Report& report);
 
 // ---------------------------------------------------------------------------------------------- for analyses
@@ -73,6 +73,9 @@ std::vector<Sample> samples_of(const Experiment& experiment, const std::string& 
 const Sample* find_sample(const std::vector<Sample>& samples, const std::string& normalizer,
                           std::optional<double> lr = std::nullopt, const std::string& variant = "");
 
+// What it was trained on, and how often: "`kjv`, 5 seeds".
+std::string data_and_seeds(const Sample& sample);
+
 // A mean over runs of a measurement at each x it has, as points of a curve.
 struct CurveOfMeans {
   std::vector<double> x;
@@ -81,6 +84,9 @@ struct CurveOfMeans {
 CurveOfMeans mean_curve(const Experiment& experiment, const Sample& sample, const std::string& quantity);
 CurveOfMeans difference_curve(const Experiment& experiment, const Sample& a, const Sample& b,
                               const std::string& quantity);
+
+// A run's mean test loss over the positions in (from, to], of a measurement by position.
+RunValue loss_at_positions(const Experiment& experiment, const std::string& quantity, double from, double to);
 
 // Of test losses by position, the training length marked; without series.
 Panel position_panel(const Experiment& experiment, const std::string& title);

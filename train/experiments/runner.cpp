@@ -97,7 +97,9 @@ class Batch {
       const RunPlan run = todo_[next_++];
       // A run may be waiting for the one it starts from, and several for the same.
       std::set<std::string> needed;
-      for (const RunPlan* each = &run; each; each = each->parent.get()) needed.insert(each->hash());
+      for (const RunPlan* each = &run; each && (each == &run || !is_trained(*each, options_));
+           each = each->parent.get())
+        needed.insert(each->hash());
       auto is_busy = [&](const std::string& hash) { return busy_.count(hash) > 0; };
       free_.wait(lock, [&] { return std::none_of(needed.begin(), needed.end(), is_busy); });
       if (!problem_.empty()) break;
@@ -157,6 +159,8 @@ void run_experiment(Experiment& experiment, const RunnerOptions& options) {
         if (const auto other = measure.options.find("data"); other != measure.options.end()) data.insert(other->second);
     }
     for (const std::string& each : data) prepare_data(experiment.configuration, options, each);
+    // Here too: of data that was prepared now, and of rates that were open before.
+    if (options.restart) forget_other_options(experiment, options);
     require_same_options(experiment, options);
     std::vector<RunPlan> todo = next_runs(experiment);
     take_recorded(experiment, options, todo);

@@ -43,8 +43,11 @@ std::string run_folder(const RunPlan& run, const RunnerOptions& options) {
 
 }  // namespace
 
-bool is_begun(const RunPlan& run, const RunnerOptions& options) {
-  return fs::exists(fs::path(run_folder(run, options)) / "metrics.jsonl");
+bool is_trained(const RunPlan& run, const RunnerOptions& options) {
+  const std::string folder = run_folder(run, options);
+  if (!fs::exists(fs::path(folder) / "metrics.jsonl")) return false;
+  const Run record = read_run(folder);
+  return record.state != RunState::kUnfinished && hash_of_files(record.data_hashes) == data_hash(options, run.data);
 }
 
 namespace {

@@ -186,8 +186,7 @@ Report report_gradients(const Experiment& experiment) {
       const std::string& name = experiment.configuration.claims[claim].primary;
       if (samples[i].normalizer != name || log_ratios[i].count == 0) continue;
       report.findings[claim] = {
-          "`kjv`, " + std::to_string(base->rows.size()) + " seeds, " + std::to_string(base->rows.front()->steps) +
-              " updates",
+          data_and_seeds(*base) + ", " + std::to_string(base->rows.front()->steps) + " updates",
           "at the end " + name + " passes on " + ratio_text(log_ratios[i]) + " times softmax's share of gradient; " +
               fixed_text(100 * estimate(values_of(*base, saturated)).mean, 1) + " % of softmax's rows are saturated",
           verdict_of(log_ratios[i], false)};

@@ -9,14 +9,17 @@ namespace {
 
 constexpr double kFactors[] = {0.5, 1, 2, 4, 8, 16};  // of the training length
 
-// Mean loss of a run over the first `length` positions: the pieces of the measurement that lie within them.
-RunValue loss_at_length(const Experiment& experiment, const std::string& quantity, double length) {
-  return [&experiment, quantity, length](const ResultRow& row) {
-    std::vector<double> losses;
-    for (const Measurement& m : experiment.records.measured(row.run, quantity))
-      if (m.x <= length) losses.push_back(m.value);
-    return estimate(losses).mean;
-  };
+// What the columns say: means over the first positions, and over the last T of the window.
+struct Span {
+  std::string name;
+  double from, to;  // positions
+};
+std::vector<Span> spans_of(const Experiment& experiment) {
+  const double T = sequence_length(experiment.configuration), longest = kFactors[std::size(kFactors) - 1];
+  std::vector<Span> spans;
+  for (double factor : kFactors) spans.push_back({fixed_text(factor, factor < 1 ? 1 : 0) + " T", 0, factor * T});
+  spans.push_back({"the last T", (longest - 1) * T, longest * T});
+  return spans;
 }
 
 struct Setting {
@@ -37,54 +40,62 @@ const Sample* of_normalizer(const std::vector<const Sample*>& samples, const std
   return nullptr;
 }
 
-std::vector<std::string> length_header() {
+std::vector<std::string> header_of(const std::vector<Span>& spans) {
   std::vector<std::string> header{"normalizer"};
-  for (double factor : kFactors) header.push_back(fixed_text(factor, factor < 1 ? 1 : 0) + " T");
+  for (const Span& span : spans) header.push_back(span.name);
   return header;
 }
 
 std::string losses_table(const Experiment& experiment, const std::vector<const Sample*>& samples,
                          const std::string& quantity) {
-  const double T = sequence_length(experiment.configuration);
+  const std::vector<Span> spans = spans_of(experiment);
   std::vector<std::vector<std::string>> rows;
   for (const Sample* sample : samples) {
     rows.push_back({"`" + sample->normalizer + "`"});
-    for (double factor : kFactors)
+    for (const Span& span : spans)
       rows.back().push_back(
           sample->diverged > 0
               ? std::to_string(sample->diverged) + " diverged"
-              : with_interval(estimate(values_of(*sample, loss_at_length(experiment, quantity, factor * T))), 3));
+              : with_interval(estimate(values_of(*sample, loss_at_positions(experiment, quantity, span.from, span.to))),
+                              3));
   }
-  return markdown_table(length_header(), rows);
+  return markdown_table(header_of(spans), rows);
+}
+
+// Over the first positions of the longest windows: what is judged.
+Estimate difference_at_longest(const Experiment& experiment, const Sample& sample, const Sample& base,
+                               const std::string& quantity) {
+  const double longest = kFactors[std::size(kFactors) - 1] * sequence_length(experiment.configuration);
+  return estimate(paired_values(sample, base, loss_at_positions(experiment, quantity, 0, longest)));
 }
 
 // Paired differences from the baseline; p at the longest.
 std::string differences_table(const Experiment& experiment, const std::vector<const Sample*>& samples,
                               const Setting& setting) {
-  const double T = sequence_length(experiment.configuration);
   const Sample* base = of_normalizer(samples, experiment.configuration.baseline);
   if (!base) return "";
-  auto difference = [&](const Sample& sample, double factor) {
-    return estimate(paired_values(sample, *base, loss_at_length(experiment, setting.quantity, factor * T)));
-  };
-  const double longest = kFactors[std::size(kFactors) - 1];
   std::vector<Estimate> at_longest;
   std::vector<bool> primaries;
   for (const Sample* sample : samples) {
-    at_longest.push_back(sample == base ? Estimate() : difference(*sample, longest));
+    at_longest.push_back(sample == base ? Estimate()
+                                        : difference_at_longest(experiment, *sample, *base, setting.quantity));
     primaries.push_back(sample->normalizer == setting.primary);
   }
   const std::vector<double> p = corrected_p(at_longest, primaries);
+  const std::vector<Span> spans = spans_of(experiment);
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < samples.size(); i++) {
     const Sample& sample = *samples[i];
     if (&sample == base) continue;
-    rows.push_back({"`" + sample.normalizer + "`" + (primaries[i] ? " (primary, at the longest)" : "")});
-    for (double factor : kFactors) rows.back().push_back(signed_with_interval(difference(sample, factor), 3));
+    rows.push_back({"`" + sample.normalizer + "`" + (primaries[i] ? " (primary, over 16 T)" : "")});
+    for (const Span& span : spans)
+      rows.back().push_back(signed_with_interval(
+          estimate(paired_values(sample, *base, loss_at_positions(experiment, setting.quantity, span.from, span.to))),
+          3));
     rows.back().push_back(p_text(p[i]));
   }
-  std::vector<std::string> header = length_header();
-  header.push_back("*p* at the longest");
+  std::vector<std::string> header = header_of(spans);
+  header.push_back("*p* over 16 T");
   return markdown_table(header, rows);
 }
 
@@ -120,23 +131,22 @@ Report report_length(const Experiment& experiment) {
     const std::vector<const Sample*> samples = of_variant(all, setting.variant);
     if (samples.empty()) continue;
     report.body += "## " + setting.title +
-                   "\n\nMean test loss over the first positions of windows of 16 T, T = " + fixed_text(T, 0) +
-                   " being the training length:\n\n" + losses_table(experiment, samples, setting.quantity) +
-                   "\nMinus " + experiment.configuration.baseline + "'s:\n\n" +
-                   differences_table(experiment, samples, setting) + "\n";
+                   "\n\nMean test loss over the first positions of windows of 16 T, and over the last T of them; T = " +
+                   fixed_text(T, 0) + " is\nthe training length:\n\n" +
+                   losses_table(experiment, samples, setting.quantity) + "\nMinus " +
+                   experiment.configuration.baseline + "'s:\n\n" + differences_table(experiment, samples, setting) +
+                   "\n";
     panels.push_back(panel_of(experiment, setting, samples));
     // As in Figure 5 of the SSMax paper: theta times 50, the longest context; SA-Softmax without that.
     const Sample *base = of_normalizer(samples, experiment.configuration.baseline),
                  *primary = of_normalizer(samples, setting.primary);
     if (!base || !primary) continue;
-    const Estimate difference =
-        estimate(paired_values(*primary, *base, loss_at_length(experiment, setting.quantity, 16 * T)));
+    const Estimate difference = difference_at_longest(experiment, *primary, *base, setting.quantity);
     if (difference.count == 0) continue;  // a run diverged
     report.findings[setting.primary == claims.at(0).primary ? 0 : 1] = {
-        "`kjv`, trained at T = " + fixed_text(T, 0) + ", windows of 16 T, " + setting.title + ", " +
-            std::to_string(difference.count) + " seeds",
+        data_and_seeds(*base) + ", trained at T = " + fixed_text(T, 0) + ", " + setting.title,
         setting.primary + " − " + experiment.configuration.baseline + " = " + signed_with_interval(difference) +
-            " nats of test loss",
+            " nats of test loss, mean over the first 16 T positions",
         verdict_of(difference, true)};
   }
   if (!panels.empty()) report.figures.push_back({"length", figure_script(panels)});

@@ -113,16 +113,20 @@ std::string table_of(const Experiment& experiment, const std::vector<Compared>& 
       rows);
 }
 
-// The normalizers from the lowest mean loss on, those that diverged left out; for groups without variants.
+// The normalizers from the lowest mean loss on, each with its paired difference from the one before; those that diverged
+// left out; for groups without variants.
 std::string order_of(const GroupSpec& group, const std::vector<Compared>& compared) {
-  std::vector<std::pair<double, std::string>> means;
+  std::vector<std::pair<double, const Sample*>> means;
   for (const Compared& each : compared)
-    if (each.sample->diverged == 0)
-      means.push_back({estimate(values_of(*each.sample)).mean, "`" + each.sample->normalizer + "`"});
+    if (each.sample->diverged == 0) means.push_back({estimate(values_of(*each.sample)).mean, each.sample});
   if (group.variants.size() > 1 || means.size() < 3) return "";
   std::sort(means.begin(), means.end());
-  std::string text = "From the lowest mean, whether or not neighbours can be told apart: ";
-  for (size_t i = 0; i < means.size(); i++) text += (i ? ", " : "") + means[i].second;
+  std::string text = "From the lowest mean, with the paired difference from the one before (not corrected): ";
+  for (size_t i = 0; i < means.size(); i++) {
+    const Sample& sample = *means[i].second;
+    text += (i ? ", `" : "`") + sample.normalizer + "`";
+    if (i > 0) text += " (" + signed_with_interval(estimate(paired_values(sample, *means[i - 1].second))) + ")";
+  }
   return text + ".\n\n";
 }
 
@@ -242,8 +246,7 @@ std::string rate_words(const Experiment& experiment, const std::string& rate) {
 
 std::string setting_of(const Compared& compared) {
   const std::vector<const ResultRow*>& rows = compared.sample->rows;
-  return "`" + rows.front()->data + "`, " + std::to_string(rows.size()) + " seeds, " +
-         std::to_string(rows.front()->steps) + " updates";
+  return data_and_seeds(*compared.sample) + ", " + std::to_string(rows.front()->steps) + " updates";
 }
 
 // One that names no primary comparison is told the baseline's loss.

@@ -175,13 +175,13 @@ Report report_needle(const Experiment& experiment) {
   const double learned = estimate(values_of(*base, share_at(experiment, "needle", T))).mean;
   const double primary_learned = estimate(values_of(*primary, share_at(experiment, "needle", T))).mean;
   Finding finding;
-  finding.setting = "`kjv` with keys, trained at T = " + fixed_text(T, 0) + ", " + std::to_string(base->rows.size()) +
-                    " seeds, " + std::to_string(base->rows.front()->steps) + " updates";
+  finding.setting = data_and_seeds(*base) + ", trained at T = " + fixed_text(T, 0) + ", " +
+                    std::to_string(base->rows.front()->steps) + " updates";
   finding.result =
       "at T softmax finds " + fixed_text(100 * learned, 0) + " %, ssmax " + fixed_text(100 * primary_learned, 0) +
       " %; ssmax − softmax = " + signed_with_interval(difference, 2) + " of the values at 2 T to 16 T, theta × 50";
   finding.verdict =
-      std::min(learned, primary_learned) < kLearned ? "not learned at this size" : verdict_of(difference, false);
+      std::max(learned, primary_learned) < kLearned ? "not learned at this size" : verdict_of(difference, false);
   report.findings = {finding};
   return report;
 }

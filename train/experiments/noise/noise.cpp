@@ -71,17 +71,21 @@ Report report_noise(const Experiment& experiment) {
   const std::vector<Sample> samples = samples_of(experiment, "twins");
   const double lr = samples.empty() ? 0 : samples.front().lr;
   const Sample *runs = find_sample(samples, "softmax", lr), *twins = find_sample(samples, "softmax", lr, "twin");
-  if (!runs || !twins || runs->rows.size() != twins->rows.size()) {
+  if (!runs || !twins || runs->rows.size() != twins->rows.size()) return report;
+  if (runs->diverged + twins->diverged > 0) {
+    report.body = std::to_string(runs->diverged + twins->diverged) + " of " + std::to_string(2 * runs->rows.size()) +
+                  " runs diverged.\n";
     return report;
   }
   const Estimate seeds = estimate(values_of(*runs)), floor = estimate(paired_values(*runs, *twins));
   const size_t n = runs->rows.size();
   Finding finding;
-  finding.setting = "softmax, `small`, `kjv`, " + std::to_string(n) + " seeds and their twins";
-  finding.result = "over seeds the final test loss has an sd of " + fixed_text(seeds.sd, 4) +
+  finding.setting =
+      "softmax, `" + experiment.configuration.options.at("preset") + "`, " + data_and_seeds(*runs) + " and their twins";
+  finding.result = "over seeds the final test loss has an sd of " + sd_text(seeds) +
                    " nats; a relative change of 1e-6 of the initial weights alone moves it by an sd of " +
-                   fixed_text(floor.sd, 4) + ", so that 8 paired seeds find a difference of " +
-                   fixed_text(smallest_difference(floor.sd, 8), 4) + " nats with 80 % power, at best";
+                   sd_text(floor) + ", so that 8 paired seeds find a difference of " +
+                   sd_text(floor, smallest_difference(1, 8)) + " nats with 80 % power, at best";
   finding.verdict = "measured";
   report.findings = {finding};
 

@@ -21,7 +21,9 @@ const std::vector<Entry> kEntries{
     {"softmax and 50 updates", "after-and-tuned", "softmax", "e50"},
     {"(f) ssmax in the last eighth", "last-eighth", "ssmax", "f"},
 };
-constexpr size_t kA = 0, kB = 1, kE = 2, kF = 5;  // their places
+constexpr size_t kA = 0, kB = 1, kE = 2, kE50 = 3, kA50 = 4, kF = 5;  // their places
+// Numbers for line_style(): what is compared most differs in colour and dash.
+constexpr size_t kStyles[] = {0, 1, 2, 6, 4, 3};
 
 // By entry; none where one is not recorded at all.
 std::vector<Sample> recorded_entries(const Experiment& experiment) {
@@ -33,34 +35,66 @@ std::vector<Sample> recorded_entries(const Experiment& experiment) {
   return result;
 }
 
-// Of each entry from one of them, with p.
-struct Differences {
-  std::vector<Estimate> values;
-  std::vector<double> p;
-};
-Differences differences_from(const std::vector<Sample>& entries, size_t base, const RunValue& value, size_t primary) {
-  Differences result;
-  std::vector<bool> is_primary;
-  for (size_t i = 0; i < entries.size(); i++) {
-    result.values.push_back(i == base ? Estimate() : estimate(paired_values(entries[i], entries[base], value)));
-    is_primary.push_back(i == primary);
-  }
-  result.p = corrected_p(result.values, is_primary);
+// Of each entry from one of them.
+std::vector<Estimate> differences_from(const std::vector<Sample>& entries, size_t base, const RunValue& value) {
+  std::vector<Estimate> result;
+  for (size_t i = 0; i < entries.size(); i++)
+    result.push_back(i == base ? Estimate() : estimate(paired_values(entries[i], entries[base], value)));
   return result;
 }
 
-Panel curves_panel(const Experiment& experiment, const std::vector<Sample>& entries) {
-  Panel panel = position_panel(experiment, "RoPE, theta × 50");
+// The loss of each entry, minus (a)'s with p, minus (b)'s.
+std::string losses_table(const std::vector<Sample>& entries, const std::string& what, const RunValue& value,
+                         size_t primary) {
+  const std::vector<Estimate> from_a = differences_from(entries, kA, value),
+                              from_b = differences_from(entries, kB, value);
+  std::vector<bool> is_primary(entries.size(), false);
+  is_primary[primary] = true;
+  const std::vector<double> p = corrected_p(from_a, is_primary);
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 0; i < entries.size(); i++)
+    rows.push_back({kEntries[i].name + (i == primary ? " (primary, minus (a))" : ""),
+                    std::to_string(entries[i].rows.size()),
+                    entries[i].diverged > 0 ? std::to_string(entries[i].diverged) + " diverged"
+                                            : with_interval(estimate(values_of(entries[i], value))),
+                    signed_with_interval(from_a[i]), p_text(p[i]), signed_with_interval(from_b[i])});
+  return markdown_table({"configuration", "seeds", what, "minus (a)", "*p*", "minus (b)"}, rows);
+}
+
+// Minus (a), by position.
+std::string spans_table(const Experiment& experiment, const std::vector<Sample>& entries) {
+  const double T = sequence_length(experiment.configuration);
+  std::vector<std::vector<std::string>> rows;
+  for (size_t i = 0; i < entries.size(); i++) {
+    if (i == kA) continue;
+    rows.push_back({kEntries[i].name});
+    for (const auto& [from, to] : {std::pair(0.0, T / 4), std::pair(T / 4, T), std::pair(T, 2 * T),
+                                   std::pair(2 * T, 8 * T), std::pair(15 * T, 16 * T)})
+      rows.back().push_back(signed_with_interval(
+          estimate(paired_values(entries[i], entries[kA], loss_at_positions(experiment, kPosition, from, to))), 3));
+  }
+  return markdown_table({"configuration", "0 to T/4", "T/4 to T", "T to 2 T", "2 T to 8 T", "15 T to 16 T"}, rows);
+}
+
+std::vector<Panel> panels_of(const Experiment& experiment, const std::vector<Sample>& entries) {
+  Panel losses = position_panel(experiment, "RoPE, theta × 50"), differences = losses;
+  differences.y_label = "minus (a)'s (nats per token)";
+  differences.legend_title = "paired by seed";
+  differences.zero_line = true;
   for (size_t i = 0; i < entries.size(); i++) {
     if (entries[i].diverged > 0) continue;
     const CurveOfMeans curve = mean_curve(experiment, entries[i], kPosition);
     Series series;
     series.label = kEntries[i].name;
-    series.style = i;
+    series.style = kStyles[i];
     series.x = curve.x, series.y = curve.y;
-    panel.series.push_back(series);
+    losses.series.push_back(series);
+    if (i == kA || entries[kA].diverged > 0) continue;
+    const CurveOfMeans difference = difference_curve(experiment, entries[i], entries[kA], kPosition);
+    series.x = difference.x, series.y = difference.y;
+    differences.series.push_back(series);
   }
-  return panel;
+  return {losses, differences};
 }
 
 }  // namespace
@@ -69,46 +103,37 @@ Report report_switch(const Experiment& experiment) {
   Report report;
   const std::vector<Sample> entries = recorded_entries(experiment);
   if (entries.empty()) return report;
-  auto long_loss = [&](const ResultRow& row) {  // the mean over the whole window of 16 T
-    std::vector<double> losses;
-    for (const Measurement& m : experiment.records.measured(row.run, kPosition)) losses.push_back(m.value);
-    return estimate(losses).mean;
-  };
-  // The primary comparisons: (e) with (a) at T, where it should struggle, and (f) with (a) at 16 T.
-  const Differences at_T = differences_from(entries, kA, final_test_loss, kE),
-                    at_16T = differences_from(entries, kA, long_loss, kF),
-                    from_ssmax = differences_from(entries, kB, long_loss, kF);
-
-  std::vector<std::vector<std::string>> rows;
-  for (size_t i = 0; i < entries.size(); i++)
-    rows.push_back({kEntries[i].name + (i == kE   ? " (primary, at T)"
-                                        : i == kF ? " (primary, at 16 T)"
-                                                  : ""),
-                    std::to_string(entries[i].rows.size()),
-                    entries[i].diverged > 0 ? std::to_string(entries[i].diverged) + " diverged"
-                                            : with_interval(estimate(values_of(entries[i]))),
-                    signed_with_interval(at_T.values[i]), p_text(at_T.p[i]),
-                    with_interval(estimate(values_of(entries[i], long_loss))), signed_with_interval(at_16T.values[i]),
-                    p_text(at_16T.p[i]), signed_with_interval(from_ssmax.values[i])});
+  const double T = sequence_length(experiment.configuration);
+  const RunValue long_loss = loss_at_positions(experiment, kPosition, 0, 16 * T);
   report.body =
-      "Softmax with 50 updates more is the control for (e) with 50. s starts at 1/mean ln n, at which SSMax's mean\n"
-      "temperature is softmax's.\n\n" +
-      markdown_table({"configuration", "seeds", "test loss at T [nats]", "minus (a)", "*p*",
-                      "at 16 T, theta × 50 [nats]", "minus (a)", "*p*", "minus (b)"},
-                     rows);
-  report.figures.push_back({"switch", figure_script({curves_panel(experiment, entries)})});
+      "s starts at 1/mean ln n, at which SSMax's mean temperature is softmax's. The two primary comparisons are (e)\n"
+      "with (a) at the training length T = " +
+      fixed_text(T, 0) + ", where it should struggle:\n\n" +
+      losses_table(entries, "test loss, contexts of 1 to T [nats]", final_test_loss, kE) +
+      "\nand (f) with (a) in windows of 16 T:\n\n" +
+      losses_table(entries, "test loss, contexts of 1 to 16 T, theta × 50 [nats]", long_loss, kF) +
+      "\nOf (e) with 50 updates, softmax with 50 updates is the control: minus that, its test loss at T is " +
+      signed_with_interval(estimate(paired_values(entries[kE50], entries[kA50]))) +
+      " nats.\n\nMinus (a) with theta × 50 by position, which was looked at after the runs, and is not corrected for "
+      "how\n"
+      "many there are:\n\n" +
+      spans_table(experiment, entries);
+  report.figures.push_back({"switch", figure_script(panels_of(experiment, entries))});
 
-  const std::string seeds = ", " + std::to_string(entries[kA].rows.size()) + " seeds";
+  const std::vector<Estimate> at_T = differences_from(entries, kA, final_test_loss),
+                              at_16T = differences_from(entries, kA, long_loss);
   report.findings.resize(2);
-  if (at_T.values[kE].count > 0)
-    report.findings[0] = {"`kjv`, (e): SSMax after training" + seeds,
-                          "(e) − (a) = " + signed_with_interval(at_T.values[kE]) + " nats of test loss at T",
-                          verdict_of(at_T.values[kE], false)};
-  if (at_16T.values[kF].count > 0)
-    report.findings[1] = {
-        "`kjv`, (f): SSMax in the last eighth of training" + seeds,
-        "(f) − (a) = " + signed_with_interval(at_16T.values[kF]) +
-            " nats of test loss at 16 T, theta × 50; (b) − (a) = " + signed_with_interval(at_16T.values[kB]),
-        verdict_of(at_16T.values[kF], true)};
+  if (at_T[kE].count > 0)
+    report.findings[0] = {
+        data_and_seeds(entries[kE]) + ", (e): SSMax after training",
+        "(e) − (a) = " + signed_with_interval(at_T[kE]) +
+            " nats of test loss, mean over contexts of 1 to T; (b) − (a) = " + signed_with_interval(at_T[kB]),
+        verdict_of(at_T[kE], false)};
+  if (at_16T[kF].count > 0)
+    report.findings[1] = {data_and_seeds(entries[kF]) + ", (f): SSMax in the last eighth of training",
+                          "(f) − (a) = " + signed_with_interval(at_16T[kF]) +
+                              " nats of test loss, mean over contexts of 1 to 16 T, theta × 50; (b) − (a) = " +
+                              signed_with_interval(at_16T[kB]),
+                          verdict_of(at_16T[kF], true)};
   return report;
 }
