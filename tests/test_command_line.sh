@@ -367,7 +367,7 @@ check "evaluate --needle takes learned scalars, and learned positions up to thei
 mkdir llm-bytes && cp data/*.bin llm-bytes && echo '{"vocab_size": 256}' > llm-bytes/tokens.json
 
 unprepared() { refused "prepare --needle: $1" "$2" "$build/prepare" --input text.txt --out x $3; }
-unprepared "short examples" "--length is '31'|from 32" "--needle --length 31"
+unprepared "short examples" "--length is '19'|from 20" "--needle --length 19"
 unprepared "no examples" "--examples is '0'" "--needle --examples 0"
 unprepared "too many" "--examples 2000000000|--length 256" "--needle --examples 2000000000"
 unprepared "too little filler" "the split train of text.txt has|at least 9981" "--needle --length 10000"
@@ -386,7 +386,7 @@ refused "prepare over examples" "'needles' holds the tokens of" "$build/prepare"
 refused "prepare --needle over a text" "'data' holds the tokens of" "$build/prepare" --needle --input text.txt --out data
 
 unfound() { refused "evaluate --needle: $1" "$2" "$softmax/evaluate" --needle --checkpoint rope $3; }
-unfound "short examples" "--lengths is '32,31'|from 32" "--data data --lengths 32,31"
+unfound "short examples" "--lengths is '32,19'|from 20" "--data data --lengths 32,19"
 for list in 32,,64 32, ,32 "[32]" 32x 1e3; do
   unfound "the list $list" "--lengths is '$list'|with commas between" "--data data --lengths $list"
 done
