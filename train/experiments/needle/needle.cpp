@@ -1,5 +1,6 @@
 // needle: the share of values that a model finds by their key, by context length and depth, and how much weight its heads
-// put on the value.
+// put on the value. How far retrieval reaches is asked of models that retrieve at the training length; how many those are
+// is a result of its own.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -32,6 +33,24 @@ RunValue share_at(const Experiment& experiment, const std::string& quantity, dou
   };
 }
 
+// The runs of a sample that learned the task: they find at least kLearned of the values at the training length.
+struct Learned {
+  Sample sample;
+  size_t trained = 0;  // how many runs there were
+
+  std::string count() const { return std::to_string(sample.rows.size()) + " of " + std::to_string(trained); }
+  std::string label() const {
+    return sample.normalizer + (sample.rows.size() < trained ? " (" + count() + " seeds)" : "");
+  }
+};
+
+Learned learned_of(const Experiment& experiment, const Sample& sample) {
+  const RunValue at_T = share_at(experiment, kSettings.front().quantity, sequence_length(experiment.configuration));
+  Learned learned{sample, sample.rows.size()};
+  std::erase_if(learned.sample.rows, [&](const ResultRow* row) { return !(at_T(*row) >= kLearned); });
+  return learned;
+}
+
 struct Grid {
   std::vector<double> lengths, depths;
 };
@@ -43,19 +62,18 @@ Grid grid_of(const Experiment& experiment, const Sample& sample) {
 }
 
 // A map for each normalizer and setting: colour and text are the mean over seeds, with the interval's half width below it.
-std::string heat_maps(const Experiment& experiment, const std::vector<const Sample*>& samples, const Grid& grid) {
+std::string heat_maps(const Experiment& experiment, const std::vector<Learned>& models, const Grid& grid) {
   constexpr int kCell = 62, kRow = 44, kLeft = 90, kTop = 45, kGapX = 60, kGapY = 95;
   const int width = kCell * int(grid.lengths.size()), height = kRow * int(grid.depths.size());
   const Picture picture{kLeft + int(kSettings.size()) * (width + kGapX) + 70,
-                        kTop + int(samples.size()) * (height + kGapY)};
+                        kTop + int(models.size()) * (height + kGapY)};
   std::ostringstream script;
   // Cividis, which is even in lightness for every kind of colour vision.
   script << picture.begin("svg")
          << "set palette defined (0 '#00204c', 0.25 '#31446b', 0.5 '#666970', 0.75 '#a59c74', 1 '#ffe945')\n"
             "set cbrange [0:1]\nset grid noxtics noytics\nunset key\nset multiplot\n";
-  for (size_t row = 0; row < samples.size(); row++)
+  for (size_t row = 0; row < models.size(); row++)
     for (size_t column = 0; column < kSettings.size(); column++) {
-      const Sample& sample = *samples[row];
       const int left = kLeft + int(column) * (width + kGapX), top = kTop + int(row) * (height + kGapY);
       script << picture.panel(left, top, left + width, top + height) << "unset label\nset xtics (";
       for (size_t i = 0; i < grid.lengths.size(); i++) script << (i ? ", " : "") << "'" << grid.lengths[i] << "' " << i;
@@ -65,7 +83,7 @@ std::string heat_maps(const Experiment& experiment, const std::vector<const Samp
       script << ") scale 0\nset xrange [-0.5:" << grid.lengths.size() - 1 << ".5]\nset yrange ["
              << grid.depths.size() - 1 << ".5:-0.5]\nset xlabel 'context length (tokens)' offset 0,0.4\n"
              << (column == 0 ? "set ylabel 'depth of the needle' offset -0.5,0\n" : "unset ylabel\n") << "set label "
-             << gnuplot_text(sample.normalizer + ", " + kSettings[column].title) << " at graph 0, graph 1.06 left\n"
+             << gnuplot_text(models[row].label() + ", " + kSettings[column].title) << " at graph 0, graph 1.06 left\n"
              << (row == 0 && column + 1 == kSettings.size()
                      ? "set colorbox user origin screen " + gnuplot_number(double(left + width + 15) / picture.width) +
                            ", screen " + gnuplot_number(1 - double(top + height) / picture.height) + " size screen " +
@@ -76,8 +94,8 @@ std::string heat_maps(const Experiment& experiment, const std::vector<const Samp
       std::string rows;
       for (size_t x = 0; x < grid.lengths.size(); x++)
         for (size_t y = 0; y < grid.depths.size(); y++) {
-          const Estimate exact = estimate(
-              values_of(sample, share_at(experiment, kSettings[column].quantity, grid.lengths[x], grid.depths[y])));
+          const Estimate exact = estimate(values_of(
+              models[row].sample, share_at(experiment, kSettings[column].quantity, grid.lengths[x], grid.depths[y])));
           const std::string interval = exact.has_interval() ? "±" + fixed_text(exact.half_width, 2) : "";
           rows += std::to_string(x) + " " + std::to_string(y) + " " + gnuplot_number(exact.mean) + " \"" +
                   fixed_text(exact.mean, 2) + "\\n" + interval + "\" " + (exact.mean > 0.55 ? "0x000000" : "0xFFFFFF") +
@@ -93,19 +111,19 @@ std::string heat_maps(const Experiment& experiment, const std::vector<const Samp
 }
 
 // The heads in the order of their needle scores, at the longest context.
-Panel heads_panel(const Experiment& experiment, const std::vector<const Sample*>& samples, const Setting& setting,
+Panel heads_panel(const Experiment& experiment, const std::vector<Learned>& models, const Setting& setting,
                   double length) {
   Panel panel;
   panel.x_label = "rank of the head";
   panel.y_label = "needle score (weight on the value)";
   panel.legend_title = setting.title + ", " + fixed_text(length, 0) + " tokens";
-  for (size_t i = 0; i < samples.size(); i++) {
+  for (size_t i = 0; i < models.size(); i++) {
     std::map<double, std::vector<double>> ranks;
-    for (const ResultRow* row : samples[i]->rows)
+    for (const ResultRow* row : models[i].sample.rows)
       for (const Measurement& m : experiment.records.measured(row->run, setting.quantity + ".heads"))
         if (m.y == length) ranks[m.x].push_back(m.value);
     Series series;
-    series.label = samples[i]->normalizer;
+    series.label = models[i].label();
     series.style = i;
     series.points = true;
     for (const auto& [rank, scores] : ranks) {
@@ -117,37 +135,58 @@ Panel heads_panel(const Experiment& experiment, const std::vector<const Sample*>
   return panel;
 }
 
-std::string lengths_table(const Experiment& experiment, const std::vector<const Sample*>& samples, const Grid& grid,
+std::string lengths_table(const Experiment& experiment, const std::vector<Learned>& models, const Grid& grid,
                           const std::string& quantity) {
   std::vector<std::string> header{"normalizer"};
   for (double length : grid.lengths) header.push_back(fixed_text(length, 0));
   std::vector<std::vector<std::string>> rows;
-  for (const Sample* sample : samples) {
-    rows.push_back({"`" + sample->normalizer + "`"});
+  for (const Learned& model : models) {
+    rows.push_back({"`" + model.sample.normalizer + "`"});
     for (double length : grid.lengths)
-      rows.back().push_back(with_interval(estimate(values_of(*sample, share_at(experiment, quantity, length))), 2));
+      rows.back().push_back(
+          with_interval(estimate(values_of(model.sample, share_at(experiment, quantity, length))), 2));
   }
   return markdown_table(header, rows);
+}
+
+// What each run finds at the training length, and how many of them learned the task.
+std::string learned_table(const Experiment& experiment, const std::vector<Sample>& samples) {
+  const double T = sequence_length(experiment.configuration);
+  std::vector<std::vector<std::string>> rows;
+  for (const Sample& sample : samples) {
+    std::string shares;
+    for (const ResultRow* row : sample.rows)
+      shares +=
+          (shares.empty() ? "" : ", ") +
+          (row->diverged() ? "diverged" : fixed_text(share_at(experiment, kSettings.front().quantity, T)(*row), 2));
+    rows.push_back({"`" + sample.normalizer + "`", shares, learned_of(experiment, sample).count()});
+  }
+  return "Share of exact answers at " + fixed_text(T, 0) +
+         " tokens, the training length, by seed. A model has learned the task where it is " + fixed_text(kLearned, 2) +
+         " or more; what follows is of those, or of all where there is none.\n\n" +
+         markdown_table({"normalizer", "exact", "learned"}, rows) + "\n";
 }
 
 }  // namespace
 
 Report report_needle(const Experiment& experiment) {
   Report report;
+  const double T = sequence_length(experiment.configuration);
   const std::vector<Sample> all = samples_of(experiment, "retrieval");
-  std::vector<const Sample*> samples;
-  for (const Sample& sample : all) {
-    if (sample.diverged == 0)
-      samples.push_back(&sample);
-    else
-      report.body += "`" + sample.normalizer + "`: " + std::to_string(sample.diverged) + " of " +
-                     std::to_string(sample.rows.size()) + " runs diverged.\n\n";
-  }
   const Sample *base = find_sample(all, experiment.configuration.baseline),
                *primary = find_sample(all, experiment.configuration.claims.front().primary);
   if (!base || !primary) return report;
   const Grid grid = grid_of(experiment, *base);
   if (grid.lengths.empty()) return report;
+
+  std::vector<Learned> models;
+  for (const Sample& sample : all)
+    if (sample.diverged == 0) models.push_back(learned_of(experiment, sample));
+  report.body = learned_table(experiment, all);
+  std::erase_if(models, [](const Learned& model) { return model.sample.rows.empty(); });
+  if (models.empty())
+    for (const Sample& sample : all)
+      if (sample.diverged == 0) models.push_back({sample, sample.rows.size()});
 
   for (const Setting& setting : kSettings) {
     report.body += "## " + setting.title + "\n\n";
@@ -155,33 +194,33 @@ Report report_needle(const Experiment& experiment) {
                                     std::pair(".first-digit", "Share of answers with the right first digit"),
                                     std::pair(".top-score", "Weight on the value, of the head with most of it")})
       report.body += std::string(what) + ", by context length, mean over depths:\n\n" +
-                     lengths_table(experiment, samples, grid, setting.quantity + end) + "\n";
+                     lengths_table(experiment, models, grid, setting.quantity + end) + "\n";
   }
-  report.figures.push_back({"needle", heat_maps(experiment, samples, grid)});
+  report.figures.push_back({"needle", heat_maps(experiment, models, grid)});
   report.figures.push_back(
-      {"heads", figure_script({heads_panel(experiment, samples, kSettings[0], grid.lengths.front()),
-                               heads_panel(experiment, samples, kSettings[1], grid.lengths.back())})});
+      {"heads", figure_script({heads_panel(experiment, models, kSettings[0], grid.lengths.front()),
+                               heads_panel(experiment, models, kSettings[1], grid.lengths.back())})});
+  if (base->diverged + primary->diverged > 0) return report;
 
-  // Primary: theta times 50, the mean over all lengths beyond the training length.
-  const double T = sequence_length(experiment.configuration);
+  // Primary: theta times 50, the mean over all lengths beyond the training length, over seeds with which both learned.
   auto exact_beyond = [&](const ResultRow& row) {
     std::vector<double> shares;
     for (double length : grid.lengths)
       if (length > T) shares.push_back(share_at(experiment, "needle-theta50", length)(row));
     return estimate(shares).mean;
   };
-  const Estimate difference = estimate(paired_values(*primary, *base, exact_beyond));
-  if (difference.count == 0) return report;
-  const double learned = estimate(values_of(*base, share_at(experiment, "needle", T))).mean;
-  const double primary_learned = estimate(values_of(*primary, share_at(experiment, "needle", T))).mean;
+  const Learned of_base = learned_of(experiment, *base), of_primary = learned_of(experiment, *primary);
+  const Estimate difference = estimate(paired_values(of_primary.sample, of_base.sample, exact_beyond));
   Finding finding;
   finding.setting = data_and_seeds(*base) + ", trained at T = " + fixed_text(T, 0) + ", " +
                     std::to_string(base->rows.front()->steps) + " updates";
-  finding.result =
-      "at T softmax finds " + fixed_text(100 * learned, 0) + " %, ssmax " + fixed_text(100 * primary_learned, 0) +
-      " %; ssmax − softmax = " + signed_with_interval(difference, 2) + " of the values at 2 T to 16 T, theta × 50";
-  finding.verdict =
-      std::max(learned, primary_learned) < kLearned ? "not learned at this size" : verdict_of(difference, false);
+  finding.result = of_base.count() + " models with softmax and " + of_primary.count() + " with ssmax find " +
+                   fixed_text(100 * kLearned, 0) + " % of the values at T";
+  if (difference.count > 0)
+    finding.result += "; where both do, ssmax − softmax = " + signed_with_interval(difference, 2) +
+                      " of the values at 2 T to 16 T, theta × 50 (" + std::to_string(difference.count) + " seeds)";
+  finding.verdict = of_base.sample.rows.empty() && of_primary.sample.rows.empty() ? "not learned at this size"
+                                                                                  : verdict_of(difference, false);
   report.findings = {finding};
   return report;
 }
