@@ -21,7 +21,7 @@ constexpr const char* kNeedleTask = "needle";  // in tokens.json, of a folder of
 constexpr size_t kKeyLetters = 4, kValueDigits = 4;
 constexpr size_t kNeedleBytes = kKeyLetters + 1 + kValueDigits + 1;
 constexpr size_t kQueryBytes = kKeyLetters + 1;
-constexpr int kLeastNeedleLength = 20;  // one byte of filler
+constexpr int kLeastNeedleLength = int(kNeedleBytes + kQueryBytes + kValueDigits) + 1;  // one byte of filler
 
 // Of an example of `length` bytes, at least kLeastNeedleLength.
 constexpr size_t needle_filler_bytes(size_t length) { return length - kNeedleBytes - kQueryBytes - kValueDigits; }

@@ -31,6 +31,11 @@ int64_t tokens_of(const TrainOptions& options) {
   return int64_t(options.steps) * options.batch_size * options.seq_len * options.grad_accum;
 }
 
+// A run that continues another trains what is left of its updates.
+double trained_share(const RunPlan& run, const TrainOptions& options) {
+  return run.start == "continue-from" ? 1 - double(run.start_step) / options.steps : 1;
+}
+
 // Of one job: what the recorded runs of all experiments reached, their median.
 double gflops_of_a_job(const std::vector<const Experiment*>& experiments, const RunnerOptions& options) {
   if (options.gflops > 0) return options.gflops;
@@ -67,9 +72,8 @@ double run_flops(const RunPlan& run) {
   const TrainOptions options = effective_options(run);
   const double each = flops_per_token(config_of(options), options.seq_len);
   const double evaluations = options.eval_every > 0 ? double(options.steps) / options.eval_every : 0;
-  // A run that continues another trains what is left of its updates.
-  const double share = run.start == "continue-from" ? 1 - double(run.start_step) / options.steps : 1;
-  return each * share * (double(tokens_of(options)) + evaluations * double(options.eval_tokens) / 3);
+  return each * trained_share(run, options) *
+         (double(tokens_of(options)) + evaluations * double(options.eval_tokens) / 3);
 }
 
 std::string plan_text(const std::vector<Experiment>& experiments, const RunnerOptions& options) {
@@ -104,7 +108,7 @@ std::string plan_text(const std::vector<Experiment>& experiments, const RunnerOp
       }
       left++;
       const TrainOptions effective = effective_options(run);
-      tokens += double(tokens_of(effective));
+      tokens += trained_share(run, effective) * double(tokens_of(effective));
       flops += run_flops(run);
       const int threads = std::max(options.threads, 1);
       memory = std::max(memory, double(plan_memory(config_of(effective), kRowWords<named::softmax>,

@@ -259,6 +259,11 @@ std::vector<double> paired_values(const Sample& a, const Sample& b, const RunVal
   return result;
 }
 
+std::string mean_text(const Sample& sample, const RunValue& value, int decimals) {
+  return sample.diverged > 0 ? std::to_string(sample.diverged) + " diverged"
+                             : with_interval(estimate(values_of(sample, value)), decimals);
+}
+
 CurveOfMeans mean_curve(const Experiment& experiment, const Sample& sample, const std::string& quantity) {
   std::vector<std::map<double, double>> runs;
   for (const ResultRow* row : sample.rows) runs.push_back(values_by_x(experiment, row->run, quantity));

@@ -67,6 +67,9 @@ std::vector<double> values_of(const Sample& sample, const RunValue& value = fina
 // a's minus b's by seed, over the seeds that both have; nothing where a run of either diverged.
 std::vector<double> paired_values(const Sample& a, const Sample& b, const RunValue& value = final_test_loss);
 
+// "1.0979 ± 0.0031", the mean over seeds, or "2 diverged".
+std::string mean_text(const Sample& sample, const RunValue& value = final_test_loss, int decimals = 4);
+
 // The samples of a group, in the order of the configuration.
 std::vector<Sample> samples_of(const Experiment& experiment, const std::string& group);
 // nullptr where there is none; without a rate, the first of that normalizer.

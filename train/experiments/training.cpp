@@ -43,11 +43,24 @@ std::string run_folder(const RunPlan& run, const RunnerOptions& options) {
 
 }  // namespace
 
-bool is_trained(const RunPlan& run, const RunnerOptions& options) {
+namespace {
+
+// What its folder has recorded, finished or not; nothing where there is no folder.
+std::optional<Run> record_of(const RunPlan& run, const RunnerOptions& options) {
   const std::string folder = run_folder(run, options);
-  if (!fs::exists(fs::path(folder) / "metrics.jsonl")) return false;
-  const Run record = read_run(folder);
-  return record.state != RunState::kUnfinished && hash_of_files(record.data_hashes) == data_hash(options, run.data);
+  if (!fs::exists(fs::path(folder) / "metrics.jsonl")) return std::nullopt;
+  return read_run(folder);
+}
+
+bool is_on_present_data(const Run& record, const RunPlan& run, const RunnerOptions& options) {
+  return hash_of_files(record.data_hashes) == data_hash(options, run.data);
+}
+
+}  // namespace
+
+bool is_trained(const RunPlan& run, const RunnerOptions& options) {
+  const std::optional<Run> record = record_of(run, options);
+  return record && record->state != RunState::kUnfinished && is_on_present_data(*record, run, options);
 }
 
 namespace {
@@ -78,16 +91,16 @@ bool has_diverged(const RunPlan& plan, const Run& run) {
 std::optional<Run> trained_run(const RunPlan& run, const RunnerOptions& options) {
   const std::string folder = run_folder(run, options), log = folder + ".log";
   auto finished = [&]() -> std::optional<Run> {
-    if (!fs::exists(fs::path(folder) / "metrics.jsonl")) return std::nullopt;
-    Run record = read_run(folder);
-    if (hash_of_files(record.data_hashes) != data_hash(options, run.data)) {
+    std::optional<Run> record = record_of(run, options);
+    if (!record) return std::nullopt;
+    if (!is_on_present_data(*record, run, options)) {
       if (!options.restart)
         throw Failure("'" + folder + "' was trained on other data than '" + data_folder(options, run.data) +
                       "' holds now; remove it, or give --restart, and it is trained again");
       fs::remove_all(folder);
       return std::nullopt;
     }
-    if (record.state == RunState::kUnfinished) return std::nullopt;
+    if (record->state == RunState::kUnfinished) return std::nullopt;
     return record;
   };
   if (std::optional<Run> record = finished()) return record;

@@ -53,11 +53,7 @@ std::string losses_table(const Experiment& experiment, const std::vector<const S
   for (const Sample* sample : samples) {
     rows.push_back({"`" + sample->normalizer + "`"});
     for (const Span& span : spans)
-      rows.back().push_back(
-          sample->diverged > 0
-              ? std::to_string(sample->diverged) + " diverged"
-              : with_interval(estimate(values_of(*sample, loss_at_positions(experiment, quantity, span.from, span.to))),
-                              3));
+      rows.back().push_back(mean_text(*sample, loss_at_positions(experiment, quantity, span.from, span.to), 3));
   }
   return markdown_table(header_of(spans), rows);
 }

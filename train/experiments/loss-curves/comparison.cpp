@@ -100,9 +100,7 @@ std::string table_of(const Experiment& experiment, const std::vector<Compared>& 
                                                   : "not resolved among so many";
     rows.push_back({"`" + sample.normalizer + "`" + (sample.variant.empty() ? "" : ", " + sample.variant) +
                         (primaries[i] ? " (primary)" : ""),
-                    number_text(sample.lr), std::to_string(sample.rows.size()),
-                    sample.diverged > 0 ? std::to_string(sample.diverged) + " diverged"
-                                        : with_interval(estimate(values_of(sample))),
+                    number_text(sample.lr), std::to_string(sample.rows.size()), mean_text(sample),
                     is_base ? "-" : signed_with_interval(difference), p_text(p[i]), verdict,
                     std::isnan(reached) ? "-" : fixed_text(reached / 1e6, 2)});
   }

@@ -54,9 +54,7 @@ std::string losses_table(const std::vector<Sample>& entries, const std::string& 
   std::vector<std::vector<std::string>> rows;
   for (size_t i = 0; i < entries.size(); i++)
     rows.push_back({kEntries[i].name + (i == primary ? " (primary, minus (a))" : ""),
-                    std::to_string(entries[i].rows.size()),
-                    entries[i].diverged > 0 ? std::to_string(entries[i].diverged) + " diverged"
-                                            : with_interval(estimate(values_of(entries[i], value))),
+                    std::to_string(entries[i].rows.size()), mean_text(entries[i], value),
                     signed_with_interval(from_a[i]), p_text(p[i]), signed_with_interval(from_b[i])});
   return markdown_table({"configuration", "seeds", what, "minus (a)", "*p*", "minus (b)"}, rows);
 }
@@ -120,20 +118,21 @@ Report report_switch(const Experiment& experiment) {
       spans_table(experiment, entries);
   report.figures.push_back({"switch", figure_script(panels_of(experiment, entries))});
 
-  const std::vector<Estimate> at_T = differences_from(entries, kA, final_test_loss),
-                              at_16T = differences_from(entries, kA, long_loss);
+  auto minus_a = [&](size_t entry, const RunValue& value) {
+    return estimate(paired_values(entries[entry], entries[kA], value));
+  };
   report.findings.resize(2);
-  if (at_T[kE].count > 0)
-    report.findings[0] = {
-        data_and_seeds(entries[kE]) + ", (e): SSMax after training",
-        "(e) − (a) = " + signed_with_interval(at_T[kE]) +
-            " nats of test loss, mean over contexts of 1 to T; (b) − (a) = " + signed_with_interval(at_T[kB]),
-        verdict_of(at_T[kE], false)};
-  if (at_16T[kF].count > 0)
+  if (const Estimate e = minus_a(kE, final_test_loss); e.count > 0)
+    report.findings[0] = {data_and_seeds(entries[kE]) + ", (e): SSMax after training",
+                          "(e) − (a) = " + signed_with_interval(e) +
+                              " nats of test loss, mean over contexts of 1 to T; (b) − (a) = " +
+                              signed_with_interval(minus_a(kB, final_test_loss)),
+                          verdict_of(e, false)};
+  if (const Estimate f = minus_a(kF, long_loss); f.count > 0)
     report.findings[1] = {data_and_seeds(entries[kF]) + ", (f): SSMax in the last eighth of training",
-                          "(f) − (a) = " + signed_with_interval(at_16T[kF]) +
+                          "(f) − (a) = " + signed_with_interval(f) +
                               " nats of test loss, mean over contexts of 1 to 16 T, theta × 50; (b) − (a) = " +
-                              signed_with_interval(at_16T[kB]),
-                          verdict_of(at_16T[kF], true)};
+                              signed_with_interval(minus_a(kB, long_loss)),
+                          verdict_of(f, true)};
   return report;
 }
