@@ -61,6 +61,13 @@ check "rows are not forgotten in a plan" ended 2 "--restart"
 
 reproduce first
 check "an experiment runs to its end" ended 0 "first  1 of"
+rows_are_counted() {
+  all=$(rows first | wc -l)
+  grep '^first  ' "$temp/out" | tail -n 1 | grep "^first  $all of $all .* min; 0:00 left$"
+}
+check "the last run is the last of all" rows_are_counted
+check "which were counted from the start, those at rates that are not known yet too" awk '
+  /^first  1 of/ { exit !($4 >= 12) }' "$temp/out"
 for file in results.csv measurements.csv results.md; do
   check "it leaves $file" test -s root/first/$file
 done

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <map>
 #include <set>
 
 #include "kernels/normalizer/normalizer.h"
@@ -50,7 +49,14 @@ double gflops_of_a_job(const std::vector<const Experiment*>& experiments, const 
   return speeds[speeds.size() / 2];
 }
 
-// What the experiments have recorded, by hash of the options.
+std::string duration_text(double minutes) {
+  char text[40];
+  std::snprintf(text, sizeof text, minutes < 100 ? "%.0f min" : "%.1f h", minutes < 100 ? minutes : minutes / 60);
+  return text;
+}
+
+}  // namespace
+
 std::multimap<std::string, ResultRow> recorded_rows(const RunnerOptions& options) {
   std::multimap<std::string, ResultRow> rows;
   for (const std::string& name : experiment_names(options.root)) {
@@ -60,13 +66,16 @@ std::multimap<std::string, ResultRow> recorded_rows(const RunnerOptions& options
   return rows;
 }
 
-std::string duration_text(double minutes) {
-  char text[40];
-  std::snprintf(text, sizeof text, minutes < 100 ? "%.0f min" : "%.1f h", minutes < 100 ? minutes : minutes / 60);
-  return text;
+bool is_recorded(const RunPlan& run, const Experiment& experiment,
+                 const std::multimap<std::string, ResultRow>& recorded) {
+  const std::vector<MeasureSpec> measures = experiment.measures_of(run);
+  const auto [first, last] = recorded.equal_range(run.hash());
+  return std::any_of(first, last, [&](const auto& entry) {
+    return std::all_of(measures.begin(), measures.end(), [&](const MeasureSpec& measure) {
+      return entry.second.diverged() || entry.second.measure_hash(measure.name) == measure.hash();
+    });
+  });
 }
-
-}  // namespace
 
 double run_flops(const RunPlan& run) {
   const TrainOptions options = effective_options(run);
@@ -80,7 +89,7 @@ std::string plan_text(const std::vector<Experiment>& experiments, const RunnerOp
   std::vector<const Experiment*> pointers;
   for (const Experiment& experiment : experiments) pointers.push_back(&experiment);
   const double gflops = gflops_of_a_job(pointers, options);
-  const std::multimap<std::string, ResultRow> rows = recorded_rows(options);
+  const std::multimap<std::string, ResultRow> recorded_anywhere = recorded_rows(options);
   std::set<std::string> counted;  // a run that several experiments need is trained once
   std::string text =
       "experiment     runs  recorded  shared  to train  million tokens    petaflop        time    memory\n";
@@ -95,14 +104,8 @@ std::string plan_text(const std::vector<Experiment>& experiments, const RunnerOp
         return;
       }
       // A run that is recorded without one of the measures is measured once more, if its folder is still there.
-      const std::vector<MeasureSpec> measures = experiment.measures_of(run);
-      const auto [first, last] = rows.equal_range(run.hash());
-      const bool is_recorded = std::any_of(first, last, [&](const auto& entry) {
-        return std::all_of(measures.begin(), measures.end(), [&](const MeasureSpec& measure) {
-          return entry.second.diverged() || entry.second.measure_hash(measure.name) == measure.hash();
-        });
-      });
-      if (!counted.insert(run.hash()).second || is_recorded || is_trained(run, options)) {
+      if (!counted.insert(run.hash()).second || is_recorded(run, experiment, recorded_anywhere) ||
+          is_trained(run, options)) {
         shared++;
         return;
       }

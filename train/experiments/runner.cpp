@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -74,13 +75,44 @@ void take_recorded(Experiment& experiment, const RunnerOptions& options, std::ve
   });
 }
 
+// How far an experiment has come since it was started, and how long the rest takes at the speed reached so far.
+class ExperimentProgress {
+ public:
+  // What is left, later batches and rates that are open included: it grows where a grid of rates is extended.
+  void look_ahead(const Experiment& experiment, const RunnerOptions& options) {
+    std::vector<const RunPlan*> left = experiment.missing();
+    for (const RunPlan& run : experiment.plan.later) left.push_back(&run);
+    const std::multimap<std::string, ResultRow> recorded = recorded_rows(options);
+    std::erase_if(left, [&](const RunPlan* run) { return is_recorded(*run, experiment, recorded); });
+    all_ = finished_ + left.size();
+    flops_left_ = 0;
+    for (const RunPlan* run : left)
+      if (!is_trained(*run, options)) flops_left_ += run_flops(*run);
+  }
+  void finish(const RunPlan& run) {
+    finished_++;
+    flops_done_ += run_flops(run);
+    flops_left_ = std::max(flops_left_ - run_flops(run), 0.0);
+  }
+  std::string count() const { return std::to_string(finished_) + " of " + std::to_string(all_); }
+  // "; 0:40 left", or nothing before the first run that trained.
+  std::string time_left() const {
+    if (flops_done_ == 0) return "";
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    return "; " + clock_text(seconds / flops_done_ * flops_left_) + " left";
+  }
+
+ private:
+  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  size_t finished_ = 0, all_ = 0;  // runs
+  double flops_done_ = 0, flops_left_ = 0;
+};
+
 // Some runs of an experiment, several at a time, in their order.
 class Batch {
  public:
-  Batch(Experiment& experiment, const RunnerOptions& options, std::vector<RunPlan> todo)
-      : experiment_(experiment), options_(options), todo_(std::move(todo)) {
-    for (const RunPlan& run : todo_) flops_ += run_flops(run);
-  }
+  Batch(Experiment& experiment, const RunnerOptions& options, std::vector<RunPlan> todo, ExperimentProgress& progress)
+      : experiment_(experiment), options_(options), todo_(std::move(todo)), progress_(progress) {}
 
   // Failure with the first problem of any of them.
   void run() {
@@ -122,26 +154,21 @@ class Batch {
 
   void record(const RunPlan& run, const Result& result) {
     experiment_.records.add(result.row, result.measurements);
-    finished_++;
-    flops_done_ += run_flops(run);
-    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+    progress_.finish(run);
     const std::string loss = result.row.diverged() ? "diverged" : "validation loss " + number_text(result.row.val_loss);
-    std::printf("%s  %zu of %zu  %-40s %s, %.1f min; %s left\n", experiment_.configuration.name.c_str(), finished_,
-                todo_.size(), run.name.c_str(), loss.c_str(), result.row.minutes,
-                clock_text(seconds / flops_done_ * (flops_ - flops_done_)).c_str());
+    std::printf("%s  %s  %-40s %s, %.1f min%s\n", experiment_.configuration.name.c_str(), progress_.count().c_str(),
+                run.name.c_str(), loss.c_str(), result.row.minutes, progress_.time_left().c_str());
     std::fflush(stdout);
   }
 
   Experiment& experiment_;
   const RunnerOptions& options_;
   const std::vector<RunPlan> todo_;
-  const std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-  double flops_ = 0;
 
   std::mutex mutex_;  // of everything below, and of the experiment's records
+  ExperimentProgress& progress_;
   std::condition_variable free_;
-  size_t next_ = 0, finished_ = 0;
-  double flops_done_ = 0;
+  size_t next_ = 0;
   std::set<std::string> busy_;  // hashes of runs that are being trained
   std::string problem_;         // the first
 };
@@ -150,6 +177,7 @@ class Batch {
 
 void run_experiment(Experiment& experiment, const RunnerOptions& options) {
   fs::create_directories(options.runs);
+  ExperimentProgress progress;
   while (!experiment.missing().empty() || !experiment.plan.complete) {
     stop_if_interrupted();
     std::set<std::string> data;
@@ -164,7 +192,8 @@ void run_experiment(Experiment& experiment, const RunnerOptions& options) {
     require_same_options(experiment, options);
     std::vector<RunPlan> todo = next_runs(experiment);
     take_recorded(experiment, options, todo);
-    Batch(experiment, options, std::move(todo)).run();
+    progress.look_ahead(experiment, options);
+    Batch(experiment, options, std::move(todo), progress).run();
     experiment.update_plan();
   }
 }
