@@ -23,6 +23,15 @@ bool has_band(const Series& series) {
          std::any_of(series.y.begin(), series.y.end(), [](const Estimate& y) { return y.has_interval(); });
 }
 
+// Of the band, which is as wide as the line where there is no interval.
+double lower_end(const Panel& panel, const Estimate& y) {
+  return y.has_interval() ? std::max(y.mean - y.half_width, panel.y_least) : y.mean;
+}
+
+double upper_end(const Panel& panel, const Estimate& y) {
+  return y.has_interval() ? std::min(y.mean + y.half_width, panel.y_most) : y.mean;
+}
+
 Range y_range(const Panel& panel) {
   Range range;
   for (const Series& series : panel.series)
@@ -30,8 +39,8 @@ Range y_range(const Panel& panel) {
       if (series.x[i] < panel.y_from_x) continue;
       range.add(series.y[i].mean);
       if (has_band(series) && series.y[i].has_interval()) {
-        range.add(series.y[i].mean - series.y[i].half_width);
-        range.add(series.y[i].mean + series.y[i].half_width);
+        range.add(lower_end(panel, series.y[i]));
+        range.add(upper_end(panel, series.y[i]));
       }
     }
   if (panel.zero_line) range.add(0);
@@ -58,13 +67,11 @@ std::string block_name(size_t panel, size_t series) {
   return "p" + std::to_string(panel) + "s" + std::to_string(series);
 }
 
-std::string rows_of(const Series& series) {
+std::string rows_of(const Panel& panel, const Series& series) {
   std::string rows;
-  for (size_t i = 0; i < series.x.size(); i++) {
-    const double half = series.y[i].has_interval() ? series.y[i].half_width : 0;
+  for (size_t i = 0; i < series.x.size(); i++)
     rows += gnuplot_number(series.x[i]) + " " + gnuplot_number(series.y[i].mean) + " " +
-            gnuplot_number(series.y[i].mean - half) + " " + gnuplot_number(series.y[i].mean + half) + "\n";
-  }
+            gnuplot_number(lower_end(panel, series.y[i])) + " " + gnuplot_number(upper_end(panel, series.y[i])) + "\n";
   return rows;
 }
 
@@ -125,7 +132,7 @@ std::string figure_script(std::vector<Panel> panels) {
   script << picture.begin("svg");
   for (size_t p = 0; p < panels.size(); p++)
     for (size_t s = 0; s < panels[p].series.size(); s++)
-      script << data_block(block_name(p, s), rows_of(panels[p].series[s]));
+      script << data_block(block_name(p, s), rows_of(panels[p], panels[p].series[s]));
   script << "set multiplot\n";
   int top = kTop;
   for (size_t p = 0; p < panels.size(); p++) {

@@ -23,6 +23,8 @@ struct Panel {
   std::string x_mark_label;
   // Only what lies from this x on decides the range of y: the fall of a loss at the start would flatten the rest.
   double y_from_x = -std::numeric_limits<double>::infinity();
+  // What y can be at all, 0 to 1 for a share: intervals are cut off there.
+  double y_least = -std::numeric_limits<double>::infinity(), y_most = std::numeric_limits<double>::infinity();
   std::vector<std::string> x_names;  // of x = 0, 1, ..., instead of numbers
 };
 

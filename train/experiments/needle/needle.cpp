@@ -61,7 +61,8 @@ Grid grid_of(const Experiment& experiment, const Sample& sample) {
   return {{lengths.begin(), lengths.end()}, {depths.begin(), depths.end()}};
 }
 
-// A map for each normalizer and setting: colour and text are the mean over seeds, with the interval's half width below it.
+// A map for each normalizer and setting: colour and text are the mean over seeds, with the interval's half width below it,
+// ">1" where it is wider than the whole scale.
 std::string heat_maps(const Experiment& experiment, const std::vector<Learned>& models, const Grid& grid) {
   constexpr int kCell = 62, kRow = 44, kLeft = 90, kTop = 45, kGapX = 60, kGapY = 95;
   const int width = kCell * int(grid.lengths.size()), height = kRow * int(grid.depths.size());
@@ -96,7 +97,9 @@ std::string heat_maps(const Experiment& experiment, const std::vector<Learned>& 
         for (size_t y = 0; y < grid.depths.size(); y++) {
           const Estimate exact = estimate(values_of(
               models[row].sample, share_at(experiment, kSettings[column].quantity, grid.lengths[x], grid.depths[y])));
-          const std::string interval = exact.has_interval() ? "±" + fixed_text(exact.half_width, 2) : "";
+          const std::string interval = !exact.has_interval()  ? ""
+                                       : exact.half_width > 1 ? "±>1"
+                                                              : "±" + fixed_text(exact.half_width, 2);
           rows += std::to_string(x) + " " + std::to_string(y) + " " + gnuplot_number(exact.mean) + " \"" +
                   fixed_text(exact.mean, 2) + "\\n" + interval + "\" " + (exact.mean > 0.55 ? "0x000000" : "0xFFFFFF") +
                   "\n";
@@ -116,6 +119,7 @@ Panel heads_panel(const Experiment& experiment, const std::vector<Learned>& mode
   Panel panel;
   panel.x_label = "rank of the head";
   panel.y_label = "needle score (weight on the value)";
+  panel.y_least = 0, panel.y_most = 1;
   panel.legend_title = setting.title + ", " + fixed_text(length, 0) + " tokens";
   for (size_t i = 0; i < models.size(); i++) {
     std::map<double, std::vector<double>> ranks;
