@@ -68,6 +68,8 @@ rows_are_counted() {
 check "the last run is the last of all" rows_are_counted
 check "which were counted from the start, those at rates that are not known yet too" awk '
   /^first  1 of/ { exit !($4 >= 12) }' "$temp/out"
+check "while a grid of rates is extended, the other job goes on with runs at rates that are known" awk '
+  /-s1 / { compared = 1 } /-s101 / { late = compared } END { exit !late }' "$temp/out"
 for file in results.csv measurements.csv results.md; do
   check "it leaves $file" test -s root/first/$file
 done
@@ -99,6 +101,12 @@ reproduce first
 check "a row that was taken away is run again, alone" ended 0 "1 of 1"
 same_rows() { without_minutes results.before > a; without_minutes root/first/results.csv > b; diff a b; }
 check "with the same losses to the last digit" same_rows
+
+grep -v "^$row," results.before > root/first/results.csv
+(cd runs/experiments/"$row"-* && find . -mindepth 1 -not -name options.ini -delete && : > metrics.jsonl)
+reproduce first
+check "and so is one that was left before its first record" ended 0 "1 of 1"
+check "with the same losses, too" same_rows
 
 reproduce second
 check "another experiment takes over what it shares" ended 0

@@ -4,12 +4,14 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <map>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "data/error.h"
 #include "train/console.h"
@@ -43,43 +45,36 @@ std::optional<Result> result_elsewhere(const Experiment& experiment, const RunPl
   return std::nullopt;
 }
 
-// What can be done next: for the first group that is not complete, the tuning of its normalizers; once their rates are
-// known, its runs.
-std::vector<RunPlan> next_runs(const Experiment& experiment) {
-  const std::vector<const RunPlan*> missing = experiment.missing();
-  auto some = [&](const auto& wanted) {
-    std::vector<RunPlan> result;  // copies: the plan changes while they run
-    for (const RunPlan* run : missing)
-      if (wanted(*run)) result.push_back(*run);
-    return result;
+// What is missing, in the order in which it is wanted: for each group the tuning of its normalizers, then its runs.
+std::vector<RunPlan> missing_in_order(const Experiment& experiment) {
+  std::vector<const RunPlan*> left = experiment.missing();
+  std::vector<RunPlan> result;  // copies: the plan changes while they run
+  auto take = [&](const auto& wanted) {
+    for (const RunPlan*& run : left)
+      if (run && wanted(*run)) result.push_back(*std::exchange(run, nullptr));
   };
   for (const GroupSpec& group : experiment.configuration.groups) {
-    const std::vector<RunPlan> tuning = some([&](const RunPlan& run) {
+    take([&](const RunPlan& run) {
       const auto& names = group.normalizers;
       return run.group == kTuning && (run.normalizer == experiment.configuration.baseline ||
                                       std::count(names.begin(), names.end(), run.normalizer) > 0);
     });
-    if (!tuning.empty()) return tuning;
-    const std::vector<RunPlan> runs = some([&](const RunPlan& run) { return run.group == group.name; });
-    if (!runs.empty()) return runs;
+    take([&](const RunPlan& run) { return run.group == group.name; });
   }
-  return some([](const RunPlan&) { return true; });
-}
-
-// Takes over what is recorded already, and leaves what has to be run.
-void take_recorded(Experiment& experiment, const RunnerOptions& options, std::vector<RunPlan>& runs) {
-  std::erase_if(runs, [&](const RunPlan& run) {
-    const std::optional<Result> known = result_elsewhere(experiment, run, options);
-    if (known) experiment.records.add(known->row, known->measurements);
-    return known.has_value();
-  });
+  take([](const RunPlan&) { return true; });
+  return result;
 }
 
 // How far an experiment has come since it was started, and how long the rest takes at the speed reached so far.
 class ExperimentProgress {
  public:
-  // What is left, later batches and rates that are open included: it grows where a grid of rates is extended.
-  void look_ahead(const Experiment& experiment, const RunnerOptions& options) {
+  void finish(const RunPlan& run) {
+    finished_++;
+    flops_done_ += run_flops(run);
+  }
+  // What is left, those at rates that are open and those in `busy`, by their hashes, which are under way, included: it
+  // grows where a grid of rates is extended.
+  void look_ahead(const Experiment& experiment, const RunnerOptions& options, const std::set<std::string>& busy) {
     std::vector<const RunPlan*> left = experiment.missing();
     for (const RunPlan& run : experiment.plan.later) left.push_back(&run);
     const std::multimap<std::string, ResultRow> recorded = recorded_rows(options);
@@ -87,12 +82,7 @@ class ExperimentProgress {
     all_ = finished_ + left.size();
     flops_left_ = 0;
     for (const RunPlan* run : left)
-      if (!is_trained(*run, options)) flops_left_ += run_flops(*run);
-  }
-  void finish(const RunPlan& run) {
-    finished_++;
-    flops_done_ += run_flops(run);
-    flops_left_ = std::max(flops_left_ - run_flops(run), 0.0);
+      if (busy.count(run->hash()) || !is_trained(*run, options)) flops_left_ += run_flops(*run);
   }
   std::string count() const { return std::to_string(finished_) + " of " + std::to_string(all_); }
   // "; 0:40 left", or nothing before the first run that trained.
@@ -108,92 +98,130 @@ class ExperimentProgress {
   double flops_done_ = 0, flops_left_ = 0;
 };
 
-// Some runs of an experiment, several at a time, in their order.
-class Batch {
+// Does what is missing of an experiment, several runs at a time. The plan is made again after each, so that a job that is
+// free goes on with whatever can start: the extension of one grid of rates does not keep the others waiting.
+class Runner {
  public:
-  Batch(Experiment& experiment, const RunnerOptions& options, std::vector<RunPlan> todo, ExperimentProgress& progress)
-      : experiment_(experiment), options_(options), todo_(std::move(todo)), progress_(progress) {}
+  Runner(Experiment& experiment, const RunnerOptions& options) : options_(options), experiment_(experiment) {}
 
-  // Failure with the first problem of any of them.
+  // The first problem of any run.
   void run() {
+    plan_again();
     std::vector<std::thread> workers;
     for (int i = 0; i < options_.jobs; i++) workers.emplace_back([this] { work(); });
     for (std::thread& worker : workers) worker.join();
-    if (!problem_.empty()) throw Failure(experiment_.configuration.name + ": " + problem_);
+    if (problem_) std::rethrow_exception(problem_);
   }
 
  private:
   void work() {
     std::unique_lock lock(mutex_);
-    while (next_ < todo_.size() && problem_.empty()) {
-      const RunPlan run = todo_[next_++];
-      // A run may be waiting for the one it starts from, and several for the same.
-      std::set<std::string> needed;
-      for (const RunPlan* each = &run; each && (each == &run || !is_trained(*each, options_));
-           each = each->parent.get())
-        needed.insert(each->hash());
-      auto is_busy = [&](const std::string& hash) { return busy_.count(hash) > 0; };
-      free_.wait(lock, [&] { return std::none_of(needed.begin(), needed.end(), is_busy); });
-      if (!problem_.empty()) break;
-      busy_.insert(needed.begin(), needed.end());
-      lock.unlock();
-      std::string problem;
-      try {
-        const Result result = result_of(run, experiment_.measures_of(run), options_);
+    while (!problem_) try {
+        const std::optional<RunPlan> run = next_run();
+        if (!run && busy_.empty()) return;
+        if (!run) {  // until another job has finished one
+          changed_.wait(lock);
+          continue;
+        }
+        const std::set<std::string> needed = needed_for(*run);
+        const std::vector<MeasureSpec> measures = experiment_.measures_of(*run);
+        busy_.insert(needed.begin(), needed.end());
+        std::optional<Result> result;
+        std::string failure;
+        lock.unlock();
+        try {
+          result = result_of(*run, measures, options_);
+        } catch (const std::exception& error) {
+          failure = error.what();
+        }
         lock.lock();
-        record(run, result);
-      } catch (const std::exception& error) {
-        problem = error.what();
+        for (const std::string& hash : needed) busy_.erase(hash);
+        changed_.notify_all();
+        if (!result) throw Failure(experiment_.configuration.name + ": " + failure);
+        record(*run, *result);
+      } catch (...) {
+        if (!problem_) problem_ = std::current_exception();
+        changed_.notify_all();
       }
-      if (!lock.owns_lock()) lock.lock();
-      for (const std::string& hash : needed) busy_.erase(hash);
-      free_.notify_all();
-      if (problem_.empty()) problem_ = problem;
+  }
+
+  // The first that is missing and can start. A run waits for the one that it starts from while another job trains it.
+  // What turns out to be recorded elsewhere is taken over.
+  std::optional<RunPlan> next_run() {
+    stop_if_interrupted();
+    for (bool taken_over = true; taken_over;) {
+      taken_over = false;
+      for (const RunPlan& run : missing_in_order(experiment_)) {
+        const std::set<std::string> needed = needed_for(run);
+        if (std::any_of(needed.begin(), needed.end(), [&](const std::string& hash) { return busy_.count(hash) > 0; }))
+          continue;
+        const std::optional<Result> known = result_elsewhere(experiment_, run, options_);
+        if (!known) return run;
+        experiment_.records.add(known->row, known->measurements);
+        plan_again();
+        taken_over = true;
+        break;
+      }
     }
+    return std::nullopt;
+  }
+
+  // Hashes of what a run trains: itself, and what it starts from where that is not trained yet.
+  std::set<std::string> needed_for(const RunPlan& run) const {
+    std::set<std::string> needed{run.hash()};
+    for (const RunPlan* each = run.parent.get(); each; each = each->parent.get()) {
+      const std::string hash = each->hash();
+      if (!busy_.count(hash) && is_trained(*each, options_)) break;
+      needed.insert(hash);
+    }
+    return needed;
+  }
+
+  // From what is recorded by now: there may be rates that were open before, and rows that these leave without a run.
+  void plan_again() {
+    experiment_.update_plan();
+    prepare_missing_data();
+    if (options_.restart) {
+      forget_other_options(experiment_, options_);
+      prepare_missing_data();
+    }
+    require_same_options(experiment_, options_);
+  }
+
+  void prepare_missing_data() {
+    std::set<std::string> data;
+    for (const RunPlan* run : experiment_.missing()) {
+      for (const RunPlan* each = run; each; each = each->parent.get()) data.insert(each->data);
+      for (const MeasureSpec& measure : experiment_.measures_of(*run))
+        if (const auto other = measure.options.find("data"); other != measure.options.end()) data.insert(other->second);
+    }
+    for (const std::string& each : data) prepare_data(experiment_.configuration, options_, each);
   }
 
   void record(const RunPlan& run, const Result& result) {
     experiment_.records.add(result.row, result.measurements);
+    plan_again();
     progress_.finish(run);
+    progress_.look_ahead(experiment_, options_, busy_);
     const std::string loss = result.row.diverged() ? "diverged" : "validation loss " + number_text(result.row.val_loss);
     std::printf("%s  %s  %-40s %s, %.1f min%s\n", experiment_.configuration.name.c_str(), progress_.count().c_str(),
                 run.name.c_str(), loss.c_str(), result.row.minutes, progress_.time_left().c_str());
     std::fflush(stdout);
   }
 
-  Experiment& experiment_;
   const RunnerOptions& options_;
-  const std::vector<RunPlan> todo_;
 
-  std::mutex mutex_;  // of everything below, and of the experiment's records
-  ExperimentProgress& progress_;
-  std::condition_variable free_;
-  size_t next_ = 0;
-  std::set<std::string> busy_;  // hashes of runs that are being trained
-  std::string problem_;         // the first
+  std::mutex mutex_;  // of everything below
+  Experiment& experiment_;
+  ExperimentProgress progress_;
+  std::condition_variable changed_;  // a run has ended
+  std::set<std::string> busy_;       // hashes of runs that are being trained
+  std::exception_ptr problem_;       // the first
 };
 
 }  // namespace
 
 void run_experiment(Experiment& experiment, const RunnerOptions& options) {
   fs::create_directories(options.runs);
-  ExperimentProgress progress;
-  while (!experiment.missing().empty() || !experiment.plan.complete) {
-    stop_if_interrupted();
-    std::set<std::string> data;
-    for (const RunPlan* run : experiment.missing()) {
-      for (const RunPlan* each = run; each; each = each->parent.get()) data.insert(each->data);
-      for (const MeasureSpec& measure : experiment.measures_of(*run))
-        if (const auto other = measure.options.find("data"); other != measure.options.end()) data.insert(other->second);
-    }
-    for (const std::string& each : data) prepare_data(experiment.configuration, options, each);
-    // Here too: of data that was prepared now, and of rates that were open before.
-    if (options.restart) forget_other_options(experiment, options);
-    require_same_options(experiment, options);
-    std::vector<RunPlan> todo = next_runs(experiment);
-    take_recorded(experiment, options, todo);
-    progress.look_ahead(experiment, options);
-    Batch(experiment, options, std::move(todo), progress).run();
-    experiment.update_plan();
-  }
+  Runner(experiment, options).run();
 }

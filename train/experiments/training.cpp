@@ -45,10 +45,13 @@ std::string run_folder(const RunPlan& run, const RunnerOptions& options) {
 
 namespace {
 
-// What its folder has recorded, finished or not; nothing where there is no folder.
+// What its folder has recorded, finished or not; nothing where there is no folder, or one that was left before the first
+// record, with which train starts anew.
 std::optional<Run> record_of(const RunPlan& run, const RunnerOptions& options) {
   const std::string folder = run_folder(run, options);
-  if (!fs::exists(fs::path(folder) / "metrics.jsonl")) return std::nullopt;
+  std::ifstream metrics(fs::path(folder) / "metrics.jsonl");
+  std::string start;
+  if (!std::getline(metrics, start) || metrics.eof()) return std::nullopt;
   return read_run(folder);
 }
 
