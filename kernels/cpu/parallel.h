@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "kernels/cpu/subnormals.h"
+
 namespace cpu {
 
 inline size_t divide_up(size_t n, size_t by) { return (n + by - 1) / by; }
@@ -15,11 +17,15 @@ inline size_t round_up(size_t n, size_t to) { return divide_up(n, to) * to; }
 inline constexpr size_t kMostBlocks = 64;
 inline size_t block_length(size_t n, size_t least) { return std::max(least, divide_up(n, kMostBlocks)); }
 
-// Calls job(0) .. job(jobs - 1), each once, on any thread.
+// Calls job(0) .. job(jobs - 1), each once, on any thread. Subnormal numbers are 0 in jobs, and only there.
 template <class F>
 void parallel_jobs(size_t jobs, F&& job) {
-#pragma omp parallel for schedule(dynamic) if (jobs > 1)
-  for (size_t i = 0; i < jobs; i++) job(i);
+#pragma omp parallel if (jobs > 1)
+  {
+    const SubnormalsAsZero in_this_thread;
+#pragma omp for schedule(dynamic)
+    for (size_t i = 0; i < jobs; i++) job(i);
+  }
 }
 
 // Calls job(begin, end) for consecutive pieces of [0, n), each of `block` elements but for the last.
