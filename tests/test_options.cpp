@@ -96,7 +96,7 @@ TEST_CASE("--help and --version print and end with 0", "[core][options]") {
   Ended help = run([] { return parse({"--help"}).steps; });
   CHECK(help.code == 0);
   CHECK(help.err == "");
-  for (const char* part : {"--steps", "=600", "--lr", "=0.002", "--rope-theta", "=10000", "LR/10", "--config",
+  for (const char* part : {"--steps", "=600", "--lr", "=0.004", "--rope-theta", "=10000", "LR/10", "--config",
                            "--resume", "normalizer is softmax"})
     CHECK(help.out.find(part) != std::string::npos);
   Ended version = run([] { return parse({"--version"}).steps; });
@@ -179,8 +179,8 @@ TEST_CASE("presets hold what the README's table says and the rest follows", "[co
       {{"--preset", "tiny"}, R"({"layers":2,"heads":2,"channels":32,"seq-len":32,"position":"learned","untied":false,
        "batch-size":4,"grad-accum":1,"steps":50,"lr":0.003,"schedule":"cosine","warmup-steps":5,"beta2":0.95})"},
       {{}, R"({"layers":4,"heads":4,"channels":128,"seq-len":256,"position":"rope","untied":false,
-       "batch-size":16,"grad-accum":1,"steps":600,"lr":0.002,"schedule":"cosine","warmup-steps":60,"beta2":0.95,
-       "beta1":0.9,"weight-decay":0.1,"grad-clip":1.0,"seed":1,"data-seed":1,"min-lr":0.0002})"},
+       "batch-size":16,"grad-accum":1,"steps":600,"lr":0.004,"schedule":"cosine","warmup-steps":60,"beta2":0.95,
+       "beta1":0.9,"weight-decay":0.1,"grad-clip":1.0,"seed":1,"data-seed":1,"min-lr":0.0004})"},
       {{"--preset", "char"}, R"({"layers":6,"heads":6,"channels":384,"seq-len":256,"position":"learned","untied":false,
        "batch-size":64,"grad-accum":1,"steps":5000,"lr":0.001,"schedule":"cosine","warmup-steps":100,"beta2":0.99})"},
       {{"--preset", "gpt2"},

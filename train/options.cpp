@@ -141,7 +141,7 @@ struct Preset {
 
 constexpr Preset kPresets[] = {
     {"tiny", 2, 2, 32, 32, "learned", false, 4, 1, 50, 3e-3, "cosine", 5, 0.95, 10, 10, 5},
-    {"small", 4, 4, 128, 256, "rope", false, 16, 1, 600, 2e-3, "cosine", 60, 0.95, 100, 100, 10},
+    {"small", 4, 4, 128, 256, "rope", false, 16, 1, 600, 4e-3, "cosine", 60, 0.95, 100, 100, 10},
     {"char", 6, 6, 384, 256, "learned", false, 64, 1, 5000, 1e-3, "cosine", 100, 0.99, 250, 250, 10},
     {"gpt2", 12, 12, 768, 1024, "learned", false, 4, 120, 19073, 6e-4, "cosine", 700, 0.95, 250, 250, 1},
     {"gpt2-ssmax", 12, 12, 768, 1024, "rope", true, 4, 512, 10000, 6e-4, "constant", 1000, 0.95, 250, 250, 1},

@@ -35,8 +35,8 @@ struct TrainOptions {
 
   // Training
   int steps = 600;
-  double lr = 2e-3;
-  double min_lr = 2e-4;  // lr/10 unless given
+  double lr = 4e-3;
+  double min_lr = 4e-4;  // lr/10 unless given
   int warmup_steps = 60;
   std::string schedule = "cosine";
   double weight_decay = 0.1;
