@@ -1,7 +1,7 @@
 // Subnormal numbers, those below 1.2e-38 in size, as 0: operands and results of this thread's arithmetic, while one of
-// these lives. A processor needs a hundred times as long for them, and they come in crowds: a GELU that is shut, or a
-// row of attention that is, multiplies gradients by 1e-30. Nothing that trains depends on them: a sum that has any other
-// addend, and AdamW's epsilon, swallow them.
+// these lives. They come in crowds, where gradients pass something that is all but shut, and a processor is slow with
+// them: an AVX-512 multiply-add was measured at 39 ns instead of 0.75. What they add to any other number is lost in
+// rounding, and AdamW's epsilon swallows them.
 #pragma once
 
 #if defined(__SSE__)

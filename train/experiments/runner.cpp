@@ -72,8 +72,8 @@ class ExperimentProgress {
     finished_++;
     flops_done_ += run_flops(run);
   }
-  // What is left, those at rates that are open and those in `busy`, by their hashes, which are under way, included: it
-  // grows where a grid of rates is extended.
+  // What is left, rates that are open and runs under way included, whose hashes are `busy`: it grows where a grid of
+  // rates is extended.
   void look_ahead(const Experiment& experiment, const RunnerOptions& options, const std::set<std::string>& busy) {
     std::vector<const RunPlan*> left = experiment.missing();
     for (const RunPlan& run : experiment.plan.later) left.push_back(&run);
@@ -117,51 +117,57 @@ class Runner {
   void work() {
     std::unique_lock lock(mutex_);
     while (!problem_) try {
-        const std::optional<RunPlan> run = next_run();
-        if (!run && busy_.empty()) return;
-        if (!run) {  // until another job has finished one
-          changed_.wait(lock);
-          continue;
-        }
-        const std::set<std::string> needed = needed_for(*run);
-        const std::vector<MeasureSpec> measures = experiment_.measures_of(*run);
-        busy_.insert(needed.begin(), needed.end());
-        std::optional<Result> result;
-        std::string failure;
-        lock.unlock();
-        try {
-          result = result_of(*run, measures, options_);
-        } catch (const std::exception& error) {
-          failure = error.what();
-        }
-        lock.lock();
-        for (const std::string& hash : needed) busy_.erase(hash);
-        changed_.notify_all();
-        if (!result) throw Failure(experiment_.configuration.name + ": " + failure);
-        record(*run, *result);
+        if (const std::optional<RunPlan> run = next_run())
+          do_run(*run, lock);
+        else if (busy_.empty())
+          return;
+        else
+          changed_.wait(lock);  // until another job has finished its run
       } catch (...) {
         if (!problem_) problem_ = std::current_exception();
         changed_.notify_all();
       }
   }
 
-  // The first that is missing and can start. A run waits for the one that it starts from while another job trains it.
-  // What turns out to be recorded elsewhere is taken over.
+  // Lets go of the lock while it trains and measures.
+  void do_run(const RunPlan& run, std::unique_lock<std::mutex>& lock) {
+    const std::set<std::string> needed = needed_for(run);
+    const std::vector<MeasureSpec> measures = experiment_.measures_of(run);
+    busy_.insert(needed.begin(), needed.end());
+    std::optional<Result> result;
+    std::string failure;
+    lock.unlock();
+    try {
+      result = result_of(run, measures, options_);
+    } catch (const std::exception& error) {
+      failure = error.what();
+    }
+    lock.lock();
+    for (const std::string& hash : needed) busy_.erase(hash);
+    changed_.notify_all();
+    if (!result) throw Failure(experiment_.configuration.name + ": " + failure);
+    record(run, *result);
+  }
+
+  // The next run to train, or nothing. What turns out to be recorded elsewhere is taken over.
   std::optional<RunPlan> next_run() {
-    stop_if_interrupted();
-    for (bool taken_over = true; taken_over;) {
-      taken_over = false;
-      for (const RunPlan& run : missing_in_order(experiment_)) {
-        const std::set<std::string> needed = needed_for(run);
-        if (std::any_of(needed.begin(), needed.end(), [&](const std::string& hash) { return busy_.count(hash) > 0; }))
-          continue;
-        const std::optional<Result> known = result_elsewhere(experiment_, run, options_);
-        if (!known) return run;
-        experiment_.records.add(known->row, known->measurements);
-        plan_again();
-        taken_over = true;
-        break;
-      }
+    for (;;) {
+      stop_if_interrupted();
+      const std::optional<RunPlan> run = first_that_can_start();
+      if (!run) return std::nullopt;
+      const std::optional<Result> known = result_elsewhere(experiment_, *run, options_);
+      if (!known) return run;
+      experiment_.records.add(known->row, known->measurements);
+      plan_again();
+    }
+  }
+
+  // A run waits for the one that it starts from while another job trains it.
+  std::optional<RunPlan> first_that_can_start() const {
+    for (const RunPlan& run : missing_in_order(experiment_)) {
+      const std::set<std::string> needed = needed_for(run);
+      if (std::none_of(needed.begin(), needed.end(), [&](const std::string& hash) { return busy_.count(hash) > 0; }))
+        return run;
     }
     return std::nullopt;
   }
