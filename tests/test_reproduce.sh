@@ -116,6 +116,17 @@ taken_over() {
   diff a b
 }
 check "with the same losses" taken_over
+bare=$(printf '%s\n' "$pair" | head -n 1 | sed 's/,$/}/')
+configuration third "$bare"
+printf 'first\nsecond\nthird\n' > root/order.txt
+reproduce third
+check "one that measures nothing takes the runs over" ended 0
+check "and trains none" test "$(rows third | grep -c ',pair,')" -gt 0 -a "$(grep -c '^third  1 of' "$temp/out")" -eq 0
+check "with their curves, and without what only the other measured" test \
+  "$(grep -c ',val_loss,' root/third/measurements.csv)" -gt 0 -a "$(grep -cE ',(position|scale)' root/third/measurements.csv)" -eq 0
+check "nor a sign that it was" test -z "$(rows third | cut -d, -f 17 | xargs)"
+rm -r root/third
+printf 'first\nsecond\n' > root/order.txt
 check "SSMax put in after training is evaluated without an update" grep -q ',e,ssmax,text-[0-9a-f]*,e,.*,0,0,[0-9.]*,[0-9.]*,done,' root/second/results.csv
 check "and trained from update 40 on in another run" grep -q ',f,ssmax,text-[0-9a-f]*,f,.*,done,' root/second/results.csv
 check "a run that diverged counts as such" test "$(rows second | grep ',hot,' | grep -c ',diverged,')" -eq 2

@@ -24,7 +24,7 @@ namespace fs = std::filesystem;
 namespace {
 
 // A row, of another experiment or under another name of this one, that is for the same run, if it has every measurement
-// that is wanted.
+// that is wanted; what else was measured there stays there.
 std::optional<Result> result_elsewhere(const Experiment& experiment, const RunPlan& run, const RunnerOptions& options) {
   const std::string data = data_hash(options, run.data);
   for (const std::string& name : experiment_names(options.root)) {
@@ -32,13 +32,23 @@ std::optional<Result> result_elsewhere(const Experiment& experiment, const RunPl
     const ResultRow* row = other.find_hash(run.hash(), data);
     if (!row || (row->group == kTuning) != (run.group == kTuning)) continue;
     bool complete = true;
-    for (const MeasureSpec& measure : experiment.measures_of(run))
-      complete = complete && (row->diverged() || row->measure_hash(measure.name) == measure.hash());
+    std::string measures;
+    std::set<std::string> wanted;
+    for (const MeasureSpec& measure : experiment.measures_of(run)) {
+      const std::string taken = row->measure_hash(measure.name);
+      complete = complete && (row->diverged() || taken == measure.hash());
+      if (!taken.empty()) measures += (measures.empty() ? "" : " ") + measure.name + "=" + taken;
+      wanted.insert(measure.name);
+    }
     if (!complete) continue;
     Result result{*row, {}};
-    for (const Measurement& m : other.measurements())
-      if (m.run == row->run) result.measurements.push_back(m);
-    for (Measurement& m : result.measurements) m.run = run.name;
+    result.row.measures = measures;
+    for (Measurement m : other.measurements()) {
+      const std::string measure = m.quantity.substr(0, m.quantity.find('.'));
+      if (m.run != row->run || (!wanted.count(measure) && !row->measure_hash(measure).empty())) continue;
+      m.run = run.name;
+      result.measurements.push_back(m);
+    }
     result.row.run = run.name, result.row.group = run.group, result.row.variant = run.variant;
     return result;
   }
