@@ -41,6 +41,7 @@ std::string tuning_table(const Experiment& experiment) {
       rates.insert(run.lr);
       losses[run.normalizer][run.lr].push_back(row->diverged() ? HUGE_VAL : row->val_loss);
     }
+  bool at_no_rate = false;
   std::vector<std::string> header{"normalizer"};
   for (double rate : rates) header.push_back(number_text(rate));
   std::vector<std::vector<std::string>> rows;
@@ -50,19 +51,28 @@ std::string tuning_table(const Experiment& experiment) {
     rows.push_back({"`" + normalizer + "`"});
     for (double rate : rates) {
       const auto found = losses[normalizer].find(rate);
-      std::string text;
-      if (found != losses[normalizer].end()) {
-        const double mean = estimate(found->second).mean;
-        text = std::isfinite(mean) ? fixed_text(mean, 4) : "diverged";
+      if (found == losses[normalizer].end()) {
+        rows.back().push_back("");
+        continue;
       }
-      rows.back().push_back(rate == best->second ? "**" + text + "**" : text);
+      const double mean = estimate(found->second).mean;
+      const std::string text = std::isfinite(mean) ? fixed_text(mean, 4) : "diverged";
+      if (rate != best->second)
+        rows.back().push_back(text);
+      else if (std::isfinite(mean))
+        rows.back().push_back("**" + text + "**");
+      else {  // make_plan took the lowest rate, for want of a best one
+        rows.back().push_back(text + " (taken)");
+        at_no_rate = true;
+      }
     }
   }
   return "## Rates\n\nFinal validation losses [nats] of the runs on `" + tune->data + "` that chose the rates, seed" +
          (tune->first_seed == tune->last_seed
               ? " " + std::to_string(tune->first_seed)
               : "s " + std::to_string(tune->first_seed) + " to " + std::to_string(tune->last_seed)) +
-         ":\n\n" + markdown_table(header, rows) + "\n";
+         ":\n\n" + markdown_table(header, rows) +
+         (at_no_rate ? "\nA normalizer that diverged at every rate was taken on at the lowest.\n\n" : "\n");
 }
 
 // Of the names of files that hold what another scale than small has found.
