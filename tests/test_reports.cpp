@@ -193,6 +193,45 @@ TEST_CASE("reports: what is not finished is not judged", "[core][reports]") {
   CHECK(contains(read_file(fixture.folder + "/results.md"), "| 1 run is not recorded yet | unfinished |"));
 }
 
+TEST_CASE("reports: what lacks a measurement is not judged", "[core][reports]") {
+  const Fixture fixture("length");
+  fixture.report([](const RunPlan&) { return 1.1; });
+  Experiment experiment(fixture.options, fixture.name);
+  const auto is_ssmax = [](const RunPlan& run) { return run.normalizer == "ssmax" && run.group == "rope"; };
+  const auto run = std::find_if(experiment.plan.runs.begin(), experiment.plan.runs.end(), is_ssmax);
+  const std::string name = run->name;
+  const ResultRow row = *experiment.records.find(name);
+  experiment.records.remove({name});
+  experiment.records.add(row, {});
+  write_report(experiment);
+  const std::string text = read_file(fixture.folder + "/results.md");
+  CHECK(contains(text, "or a measurement is missing or not finite | not judged |"));
+  CHECK(count(text, "| not judged |") == 1);  // of two claims, that of ssmax
+}
+
+TEST_CASE("reports: a best rate at the end of its grid is marked, as is one that was chosen by softmax for all",
+          "[core][reports]") {
+  const std::string text = Fixture("loss-curves").report([](const RunPlan& run) {
+    return run.group == kTuning && run.normalizer == "ssmax" ? 1.1 - 0.6 * std::log2(run.lr / 0.008) : 1.1;
+  });
+  CHECK(count(text, "** (end)") == 1);
+  CHECK(count(text, "beyond it there may be a better rate") == 1);
+  CHECK(count(text, "all at softmax's rate") == 0);
+  const std::string one_rate = Fixture("length").report([](const RunPlan&) { return 1.1; });
+  CHECK(count(one_rate, "RoPE, all at softmax's rate |") == 1);
+}
+
+TEST_CASE("reports: a logarithmic panel shows what is above 0, and is left out where nothing is", "[core][reports]") {
+  Panel panel;
+  panel.log_y = true;
+  Series series;
+  series.x = {1, 2, 3}, series.y = plain({0, 0.5, 2});
+  panel.series = {series};
+  CHECK(contains(figure_script({panel}), "set ytics (0.5, 1, 2)"));
+  panel.series[0].y = plain({0, -1, std::nan("")});
+  CHECK(figure_script({panel}).empty());
+}
+
 TEST_CASE("reports: those of another scale name its data and its figures", "[core][reports]") {
   Fixture fixture("switch");
   fs::copy("train/experiments/large.json", fixture.temp.path);

@@ -13,6 +13,7 @@ constexpr int kCharacter = 8;  // pixels of a legend's letter
 
 struct Range {
   double low = HUGE_VAL, high = -HUGE_VAL;
+  bool is_empty() const { return !(low <= high); }
   void add(double value) {
     if (std::isfinite(value)) low = std::min(low, value), high = std::max(high, value);
   }
@@ -32,19 +33,28 @@ double upper_end(const Panel& panel, const Estimate& y) {
   return y.has_interval() ? std::min(y.mean + y.half_width, panel.y_most) : y.mean;
 }
 
-Range y_range(const Panel& panel) {
+// What a panel shows of y, bands included; on a logarithmic axis that is what is above 0.
+Range shown_range(const Panel& panel) {
   Range range;
+  auto add = [&](double y) {
+    if (!panel.log_y || y > 0) range.add(y);
+  };
   for (const Series& series : panel.series)
     for (size_t i = 0; i < series.x.size(); i++) {
       if (series.x[i] < panel.y_from_x) continue;
-      range.add(series.y[i].mean);
+      add(series.y[i].mean);
       if (has_band(series) && series.y[i].has_interval()) {
-        range.add(lower_end(panel, series.y[i]));
-        range.add(upper_end(panel, series.y[i]));
+        add(lower_end(panel, series.y[i]));
+        add(upper_end(panel, series.y[i]));
       }
     }
-  if (panel.zero_line) range.add(0);
-  if (!(range.low <= range.high)) range = {0, 1};
+  if (panel.zero_line) add(0);
+  return range;
+}
+
+Range y_range(const Panel& panel) {
+  Range range = shown_range(panel);
+  if (range.is_empty()) range = {0, 1};
   if (panel.log_y) return {range.low / 1.3, range.high * 1.3};
   const double margin = std::max(0.05 * (range.high - range.low), 1e-9);
   return {range.low - margin, range.high + margin};
@@ -114,7 +124,9 @@ size_t entries(const Panel& panel) {
 
 std::string figure_script(std::vector<Panel> panels) {
   for (Panel& panel : panels) std::erase_if(panel.series, [](const Series& series) { return series.x.empty(); });
-  std::erase_if(panels, [](const Panel& panel) { return panel.series.empty(); });
+  std::erase_if(panels, [](const Panel& panel) {
+    return panel.series.empty() || (panel.log_y && shown_range(panel).is_empty());
+  });
   if (panels.empty()) return "";
   size_t longest = 0;
   std::vector<int> heights;

@@ -30,6 +30,12 @@ std::string upper_first(std::string text) {
   return text;
 }
 
+std::string paragraph_of(const std::set<std::string>& sentences) {
+  std::string text;
+  for (const std::string& sentence : sentences) text += (text.empty() ? "" : " ") + sentence;
+  return text.empty() ? "" : text + "\n\n";
+}
+
 // The final validation losses by rate, of which the lowest chose it.
 std::string tuning_table(const Experiment& experiment) {
   const std::optional<TuneSpec>& tune = experiment.configuration.tune;
@@ -41,7 +47,7 @@ std::string tuning_table(const Experiment& experiment) {
       rates.insert(run.lr);
       losses[run.normalizer][run.lr].push_back(row->diverged() ? HUGE_VAL : row->val_loss);
     }
-  bool at_no_rate = false;
+  std::set<std::string> remarks;
   std::vector<std::string> header{"normalizer"};
   for (double rate : rates) header.push_back(number_text(rate));
   std::vector<std::vector<std::string>> rows;
@@ -56,23 +62,35 @@ std::string tuning_table(const Experiment& experiment) {
         continue;
       }
       const double mean = estimate(found->second).mean;
-      const std::string text = std::isfinite(mean) ? fixed_text(mean, 4) : "diverged";
-      if (rate != best->second)
-        rows.back().push_back(text);
-      else if (std::isfinite(mean))
-        rows.back().push_back("**" + text + "**");
-      else {  // make_plan took the lowest rate, for want of a best one
-        rows.back().push_back(text + " (taken)");
-        at_no_rate = true;
+      std::string text = std::isfinite(mean) ? fixed_text(mean, 4) : "diverged";
+      if (rate == best->second && std::isfinite(mean)) {
+        text = "**" + text + "**";
+        if (found == losses[normalizer].begin() || std::next(found) == losses[normalizer].end()) {
+          text += " (end)";
+          remarks.insert(
+              "(end): the grid was extended as far as the rules allow; beyond it there may be a better rate.");
+        }
+      } else if (rate == best->second) {  // make_plan took the lowest, for want of a best one
+        text += " (taken)";
+        remarks.insert("(taken): what diverges at every rate was taken on at the lowest.");
       }
+      rows.back().push_back(text);
     }
   }
   return "## Rates\n\nFinal validation losses [nats] of the runs on `" + tune->data + "` that chose the rates, seed" +
          (tune->first_seed == tune->last_seed
               ? " " + std::to_string(tune->first_seed)
               : "s " + std::to_string(tune->first_seed) + " to " + std::to_string(tune->last_seed)) +
-         ":\n\n" + markdown_table(header, rows) +
-         (at_no_rate ? "\nA normalizer that diverged at every rate was taken on at the lowest.\n\n" : "\n");
+         ":\n\n" + markdown_table(header, rows) + "\n" + paragraph_of(remarks);
+}
+
+// Whether the baseline alone chose a rate, with which the others were trained too.
+bool has_the_baselines_rate(const Experiment& experiment) {
+  const std::optional<TuneSpec>& tune = experiment.configuration.tune;
+  const std::string& baseline = experiment.configuration.baseline;
+  return tune && tune->normalizers == std::vector<std::string>{baseline} &&
+         std::any_of(experiment.plan.runs.begin(), experiment.plan.runs.end(),
+                     [&](const RunPlan& run) { return run.normalizer != baseline; });
 }
 
 // Of the names of files that hold what another scale than small has found.
@@ -163,8 +181,14 @@ std::string write_report(const Experiment& experiment) {
       finding = {finding.setting,
                  std::to_string(missing) + (missing == 1 ? " run is" : " runs are") + " not recorded yet",
                  "unfinished"};
-    if (finding.verdict.empty())
-      finding = {finding.setting, "a run of the primary comparison diverged, or it has but one seed", "not judged"};
+    if (finding.verdict.empty() || finding.verdict == kNotJudged)
+      finding = {
+          finding.setting,
+          "the primary comparison cannot be made: a run of it diverged, it has but one seed, or a measurement is "
+          "missing or not finite",
+          kNotJudged};
+    if (has_the_baselines_rate(experiment))
+      finding.setting += ", all at " + experiment.configuration.baseline + "'s rate";
   }
   std::string summary;
   std::erase_if(report.figures, [](const auto& figure) { return figure.second.empty(); });
@@ -341,6 +365,7 @@ std::vector<double> corrected_p(const std::vector<Estimate>& differences, const 
 }
 
 std::string verdict_of(const Estimate& difference, bool claimed_below) {
+  if (!difference.has_interval() || !std::isfinite(difference.mean)) return kNotJudged;
   if (!is_resolved(difference)) return kNotResolved;
   return (difference.mean < 0) == claimed_below ? kReproduced : kNotReproduced;
 }

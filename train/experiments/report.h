@@ -12,21 +12,21 @@
 #include "train/experiments/figure.h"
 #include "train/statistics.h"
 
-// What is said of one claim, a row of the README's table; the verdict is one of the three words below, or a short fact.
+// What is said of one claim, a row of the README's table; the verdict is one of the words below, or a short fact.
 struct Finding {
   std::string setting, result, verdict;
 };
 
 struct Report {
-  std::vector<Finding>
-      findings;      // by claim; where one is missing or empty, its primary comparison had a run that diverged
-  std::string body;  // tables and remarks, in markdown
+  std::vector<Finding> findings;  // by claim; where one is missing or empty, its primary comparison cannot be made
+  std::string body;               // tables and remarks, in markdown
   std::vector<std::pair<std::string, std::string>> figures;  // name without ending, script for gnuplot
 };
 
 inline constexpr const char* kReproduced = "reproduced";
 inline constexpr const char* kNotReproduced = "not reproduced";
 inline constexpr const char* kNotResolved = "not resolved at this scale";
+inline constexpr const char* kNotJudged = "not judged";
 
 // Of what is recorded; where runs are missing, write_report() calls the verdict unfinished.
 using Analysis = std::function<Report(const Experiment&)>;
@@ -100,7 +100,8 @@ bool is_resolved(const Estimate& difference);                                  /
 std::string p_text(double p);                                                  // "0.032", "< 0.001", "-" for NaN
 // p of each difference of a table: of a primary comparison as it is, of the others after Holm's correction.
 std::vector<double> corrected_p(const std::vector<Estimate>& differences, const std::vector<bool>& primary);
-// Of a primary comparison whose claim is that the difference is below 0, or above it.
+// Of a primary comparison whose claim is that the difference is below 0, or above it; kNotJudged where it has but one
+// seed or is not finite.
 std::string verdict_of(const Estimate& difference, bool claimed_below);
 
 // A table in markdown; `rule` aligns all columns but the first.

@@ -164,12 +164,20 @@ Report report_figure1(const Experiment&) {
   const bool fades = weight_at(0, 100000) < 0.01 && weight_at(kS, 100000) > 0.99;
   const bool stays = std::max(std::abs(drift(kS)), std::abs(drift(1))) < drift(0) / 10;
 
+  auto above = [&](double s) {
+    return fixed_text(half_weight_score(three, s, kSizes[0]) - 1, 2) + " and " +
+           fixed_text(half_weight_score(three, s, std::end(kSizes)[-1]) - 1, 2);
+  };
+
   Report report;
   Finding finding;
-  finding.setting = "the paper's scores, s = 0.43 and 1; nothing is trained";
+  finding.setting = "Figure 1's scores and s = 0.43; Figure 3's scores, s = 0.43 and 1; nothing is trained";
   finding.result = "from n = 10 to 100,000 the weight of one large score goes from " + fixed_text(weight_at(0, 10), 3) +
                    " to " + fixed_text(weight_at(0, 100000), 4) + " with softmax, from " +
-                   fixed_text(weight_at(kS, 10), 3) + " to " + fixed_text(weight_at(kS, 100000), 4) + " with SSMax";
+                   fixed_text(weight_at(kS, 10), 3) + " to " + fixed_text(weight_at(kS, 100000), 4) +
+                   " with SSMax; a score takes half of the weight, for n = 10 and 10,000, where it is " + above(0) +
+                   " above the others with softmax, " + above(kS) + " with s = 0.43 (1/s = 2.33) and " + above(1) +
+                   " with s = 1";
   finding.verdict = fades && stays ? kReproduced : kNotReproduced;
   report.findings = {finding};
   report.body = "Figure 1: the weight of a score of +3 among n − 1 of −2.\n\n" +

@@ -103,8 +103,9 @@ Report report_learned_scale(const Experiment& experiment) {
   Finding finding;
   finding.setting = data_and_seeds(*learned) + ", n up to " + fixed_text(mean.x.back(), 0);
   finding.result = "c_n = a_1 ln n + a_2 with a_1 = " + with_interval(slope, 3) +
-                   ", R² = " + fixed_text(line.r_squared, 3) + " for the mean over seeds (without n = 2 " +
-                   fixed_text(without_2, 3) + ", looked at afterwards)";
+                   ", R² = " + fixed_text(line.r_squared, 3) + " for the mean over seeds, of which at least " +
+                   fixed_text(kLeastRSquared, 1) + " was asked (without n = 2 " + fixed_text(without_2, 3) +
+                   ", looked at afterwards)";
   finding.verdict = verdict_of(slope, false);
   if (finding.verdict == kReproduced && line.r_squared < kLeastRSquared) finding.verdict = kNotReproduced;
   report.findings = {finding};

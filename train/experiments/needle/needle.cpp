@@ -54,10 +54,12 @@ Learned learned_of(const Experiment& experiment, const Sample& sample) {
 struct Grid {
   std::vector<double> lengths, depths;
 };
-Grid grid_of(const Experiment& experiment, const Sample& sample) {
+Grid grid_of(const Experiment& experiment, const std::vector<Sample>& samples) {
   std::set<double> lengths, depths;
-  for (const Measurement& m : experiment.records.measured(sample.rows.front()->run, "needle"))
-    lengths.insert(m.x), depths.insert(m.y);
+  for (const Sample& sample : samples)
+    for (const ResultRow* row : sample.rows)
+      for (const Measurement& m : experiment.records.measured(row->run, "needle"))
+        lengths.insert(m.x), depths.insert(m.y);
   return {{lengths.begin(), lengths.end()}, {depths.begin(), depths.end()}};
 }
 
@@ -180,7 +182,7 @@ Report report_needle(const Experiment& experiment) {
   const Sample *base = find_sample(all, experiment.configuration.baseline),
                *primary = find_sample(all, experiment.configuration.claims.front().primary);
   if (!base || !primary) return report;
-  const Grid grid = grid_of(experiment, *base);
+  const Grid grid = grid_of(experiment, all);
   if (grid.lengths.empty()) return report;
 
   std::vector<Learned> models;
@@ -223,8 +225,10 @@ Report report_needle(const Experiment& experiment) {
   if (difference.count > 0)
     finding.result += "; where both do, ssmax − softmax = " + signed_with_interval(difference, 2) +
                       " of the values at 2 T to 16 T, theta × 50 (" + std::to_string(difference.count) + " seeds)";
-  finding.verdict = of_base.sample.rows.empty() && of_primary.sample.rows.empty() ? "not learned at this size"
-                                                                                  : verdict_of(difference, false);
+  const bool neither_learned = of_base.sample.rows.empty() && of_primary.sample.rows.empty();
+  finding.verdict = neither_learned             ? "not learned at this size"
+                    : difference.has_interval() ? verdict_of(difference, false)
+                                                : kNotResolved;
   report.findings = {finding};
   return report;
 }

@@ -77,6 +77,7 @@ Report report_noise(const Experiment& experiment) {
                   " runs diverged.\n";
     return report;
   }
+  if (runs->rows.size() < 2) return report;
   const Estimate seeds = estimate(values_of(*runs)), floor = estimate(paired_values(*runs, *twins));
   const size_t n = runs->rows.size();
   Finding finding;
@@ -93,9 +94,10 @@ Report report_noise(const Experiment& experiment) {
   body += "| over " + std::to_string(n) + " seeds | " + sd_text(seeds) + " | " + with_interval(seeds) + " |\n";
   body += "| run − twin | " + sd_text(floor) + " | " + signed_with_interval(floor) + " |\n\n";
   body +=
-      "The second row is the floor of every paired comparison: what chance alone makes of a change without meaning. "
-      "The\n"
-      "smallest true difference that n seeds find with 80 % power at the 5 % level, with the interval that follows "
+      "The second row is the floor of every paired comparison of this loss: what chance alone makes of a change "
+      "without\n"
+      "meaning. Other data, or contexts beyond T, have floors of their own. The smallest true difference that n seeds "
+      "find with 80 % power at the 5 % level, with the interval that follows "
       "from\n"
       "that of the sd:\n\n";
   std::vector<std::vector<std::string>> rows;

@@ -106,7 +106,7 @@ Report report_switch(const Experiment& experiment) {
   report.body =
       "s starts at 1/mean ln n, at which SSMax's mean temperature is softmax's. The two primary comparisons are (e)\n"
       "with (a) at the training length T = " +
-      fixed_text(T, 0) + ", where it should struggle:\n\n" +
+      fixed_text(T, 0) + ", where it should struggle, with theta as in training:\n\n" +
       losses_table(entries, "test loss, contexts of 1 to T [nats]", final_test_loss, kE) +
       "\nand (f) with (a) in windows of 16 T:\n\n" +
       losses_table(entries, "test loss, contexts of 1 to 16 T, theta × 50 [nats]", long_loss, kF) +
@@ -123,7 +123,7 @@ Report report_switch(const Experiment& experiment) {
   };
   report.findings.resize(2);
   if (const Estimate e = minus_a(kE, final_test_loss); e.count > 0)
-    report.findings[0] = {data_and_seeds(entries[kE]) + ", (e): SSMax after training",
+    report.findings[0] = {data_and_seeds(entries[kE]) + ", (e): SSMax after training; theta as in training",
                           "(e) − (a) = " + signed_with_interval(e) +
                               " nats of test loss, mean over contexts of 1 to T; (b) − (a) = " +
                               signed_with_interval(minus_a(kB, final_test_loss)),
