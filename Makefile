@@ -118,7 +118,7 @@ emulated: $(foreach folder,$(call variants_of,$(NORMALIZER),-cuda),$(PROGRAMS:%=
 deps:
 	@$(SYSTEM) deps
 
-## make curves           trains softmax, sa_softmax and ssmax on the King James Bible and compares them            4 min
+## make curves           trains softmax, sa_softmax and ssmax on the King James Bible and compares them            6 min
 ##                         COMPARE="softmax sinmax" CORPUS=gcide PRESET=tiny STEPS=60 CURVES=runs/mine
 .PHONY: curves
 COMPARE ?= softmax sa_softmax ssmax
@@ -131,9 +131,10 @@ curves: deps
 	@BUILD='$(BUILD)' CORPUS='$(CORPUS)' CURVES='$(CURVES)' PRESET='$(PRESET)' STEPS='$(STEPS)' \
 	  sh train/curves.sh $(COMPARE)
 
-## make reproduce        runs the experiments of train/experiments/ that are not recorded, and tests what papers claim 8 h
+## make reproduce        what papers claim: runs the experiments of train/experiments/ that are not recorded        11 h
 ##                         EXPERIMENT="noise length" some of them; DRYRUN=1 the plan alone; RESTART=1 again where options
-##                         have changed; SCALE=large at GPT-2's size
+##                         have changed; SCALE=large at GPT-2's size; REPRODUCE="--gflops 50000" or any other option
+##                         that build/reproduce --help lists
 .PHONY: reproduce
 reproduce: deps
 	@$(MAKE) $(BUILD)/reproduce
@@ -183,7 +184,7 @@ fuzz:
 	@$(MAKE) CXX='$(CXX)' SANITIZE=fuzz fuzz
 endif
 
-## make test-all         make test, sanitize and races, make core with clang++, for portable and baseline x86-64  60 min
+## make test-all         make test, sanitize and races, make core with clang++, for portable and baseline x86-64  50 min
 .PHONY: test-all
 EVERYWHERE := test 'core CXX=clang++' 'core PORTABLE=1' 'core CXX=clang++ PORTABLE=1' $(if $(X86),'core MARCH=x86-64') sanitize races
 test-all:
