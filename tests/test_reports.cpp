@@ -65,7 +65,7 @@ void make_up(Experiment& experiment, const MadeUpLoss& loss_of) {
       ResultRow row;
       row.run = run.name, row.group = run.group, row.normalizer = run.normalizer, row.data = run.data;
       row.variant = run.variant, row.lr = run.lr, row.seed = run.seed;
-      row.steps = run.steps(), row.tokens = 4096 * row.steps;
+      row.steps = effective_options(run).steps, row.tokens = 4096 * row.steps;
       row.options_hash = run.hash(), row.options = run.options_text();
       const double loss = loss_of(run) + wave(run, double(run.normalizer.size())) +
                           0.05 * std::pow(std::log2(run.lr / 0.008), 2) * (run.group == kTuning);

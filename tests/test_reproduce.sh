@@ -108,6 +108,12 @@ reproduce first
 check "and so is one that was left before its first record" ended 0 "1 of 1"
 check "with the same losses, too" same_rows
 
+grep -v "^$row," results.before > root/first/results.csv
+rm -r runs/experiments/"$row"-*/checkpoints/step-00000060
+reproduce first
+check "and one whose last checkpoint is gone, rather than that the one before is taken for it" ended 0 "1 of 1"
+check "with the same losses, again" same_rows
+
 reproduce second
 check "another experiment takes over what it shares" ended 0
 taken_over() {
@@ -129,6 +135,15 @@ rm -r root/third
 printf 'first\nsecond\n' > root/order.txt
 check "SSMax put in after training is evaluated without an update" grep -q ',e,ssmax,text-[0-9a-f]*,e,.*,0,0,[0-9.]*,[0-9.]*,done,' root/second/results.csv
 check "and trained from update 40 on in another run" grep -q ',f,ssmax,text-[0-9a-f]*,f,.*,done,' root/second/results.csv
+started=$(rows second | grep ',f,ssmax,' | cut -d, -f 1)
+parent=$(rows second | grep ',f,ssmax,' | sed 's/.*continue-from=\([^@]*\)@40:.*/\1/')
+cp root/second/results.csv results.before
+grep -v "^$started," results.before > root/second/results.csv
+rm -r runs/experiments/"$started"-* runs/experiments/"$parent"-*/checkpoints/step-00000040
+reproduce second
+check "where the checkpoint it starts from is gone, that run is trained again" ended 0 "1 of 1"
+same_second() { without_minutes results.before > a; without_minutes root/second/results.csv > b; diff a b; }
+check "to the same losses" same_second
 check "a run that diverged counts as such" test "$(rows second | grep ',hot,' | grep -c ',diverged,')" -eq 2
 check "and so does one that should start from it, untrained" \
   test "$(rows second | grep ',after-hot,' | cut -d, -f 8,9,12)" = 0,0,diverged
@@ -150,7 +165,7 @@ check "the grid is another" test "$(grep -c '"grid": \[0.001, 0.002, 0.004, 0.00
 reproduce first --restart
 check "another grid is run with --restart, and its old rates forgotten" ended 0
 run "$build/reproduce" first --root root --build "$build" --dry-run
-check "so that nothing is left" ended 0 "What is left takes about 0 min"
+check "so that nothing is left" ended 0 "Nothing is left to train."
 mv root/asked.json root/first/experiment.json
 reproduce first --restart
 
@@ -161,14 +176,10 @@ cp -r "$data" kept.data && rm -r "$data"
 { cat text.txt && echo "and one line more"; } > longer.txt
 "$build/prepare" --input longer.txt --out "$data" > /dev/null
 refused "other data than the recorded" "was recorded on other data|rm -r $data|RESTART=1" "$build/reproduce" first --root root --build "$build"
-cp root/first/results.csv kept.csv && rm root/first/results.csv
-reproduce first
-check "and folders of runs that were trained on it" ended 1 "was trained on other data"
-mv kept.csv root/first/results.csv
 reproduce first --restart
-check "which are trained again with --restart" ended 0 "first  1 of"
+check "and run again with --restart, whatever the folders of runs hold" ended 0 "first  1 of"
 data_hashes() { rows first | cut -d, -f 15 | sort -u; }
-check "and recorded, all of them on it" test "$(data_hashes | wc -l)" -eq 1 -a "$(data_hashes)" != "$hash_before"
+check "all of them on it" test "$(data_hashes | wc -l)" -eq 1 -a "$(data_hashes)" != "$hash_before"
 rm -r "$data" && mv kept.data "$data"
 reproduce first --restart
 check "and so they are when the text is what it was" test "$(rows first | cut -d, -f 15 | sort -u)" = "$hash_before"
@@ -181,6 +192,44 @@ refused "a row that is no longer asked for" "asks for no such run|RESTART=1" "$b
 sed 's/"input": "text.txt"/"input": ["text.txt"]/' root/asked.json > root/first/experiment.json
 refused "options of prepare that are none" "texts, numbers and flags" "$build/reproduce" first --root root --build "$build"
 mv root/asked.json root/first/experiment.json
+
+# A run is of the data that it starts from, too, and a measure of its own.
+printf 'What is this? A text of its own, for %d and %d.\n' $(seq 1 800) > other.txt
+chain='{"name": "one", "data": "text", "normalizers": ["softmax"], "seeds": [1, 1], "rates": [0.003]},
+ {"name": "two", "data": "other", "normalizers": ["softmax"], "seeds": [1, 1], "rates": [0.003], "start": "init-from",
+  "start-group": "one", "measures": [{"name": "seen", "kind": "by-position", "options": {"data": "third", "seq-len": "T"}}]}'
+configuration chain "$chain"
+sed 's/"tune".*//; s/"data": {"text"/"data": {"third": {"input": "longer.txt"}, "other": {"input": "other.txt"}, "text"/' \
+  root/chain/experiment.json > chain.json && mv chain.json root/chain/experiment.json
+printf 'first\nsecond\nchain\n' > root/order.txt
+reproduce chain
+check "a run on other data starts from one" ended 0 "2 of 2"
+{ cat text.txt && echo "another line"; } > changed.txt
+changed() { mv "$1" kept.data && "$build/prepare" --input changed.txt --out "$1" > /dev/null; }
+brought_back() { rm -r "$1" && mv kept.data "$1"; }
+measured=$(ls -d data/third-*) begun=$(ls -d data/text-*)
+changed "$measured"
+refused "other data of a measure" "'seen' on other data than|rm -r $measured|RESTART=1" "$build/reproduce" chain --root root --build "$build"
+brought_back "$measured"
+changed "$begun"
+refused "other data of the run that one starts from" "(and 1 runs more)|RESTART=1" "$build/reproduce" chain --root root --build "$build"
+reproduce chain --restart
+check "both are trained again" ended 0 "chain  2 of 2"
+brought_back "$begun"
+reproduce chain --restart
+check "and taken as they were where the data is" ended 0 "chain  2 of 2"
+
+# More to measure: what is recorded stays planned as such only where that needs no training.
+sed 's/"measures": \[/"measures": [{"name": "more", "kind": "by-position", "options": {"seq-len": "T"}}, /' root/chain/experiment.json > more.json
+cp root/chain/experiment.json kept.json && cp more.json root/chain/experiment.json
+run "$build/reproduce" chain --root root --build "$build" --dry-run
+check "one more measure of a run that is there needs no training" ended 0 "Nothing is left to train."
+run "$build/reproduce" chain --root root --build "$build" --dry-run --runs gone
+check "and of one that is gone is planned" ended 0 "chain             2         1       0         1"
+cp kept.json root/chain/experiment.json
+: > root/chain/results.csv
+refused "an empty file of records" "results.csv' is empty|run,group" "$build/reproduce" chain --root root --build "$build"
+printf 'first\nsecond\n' > root/order.txt
 
 # Interrupted: what is finished is recorded, what is not goes on.
 long='{"name": "long", "data": "text", "normalizers": ["softmax"], "seeds": [1, 1], "rates": [0.002]}'
@@ -216,6 +265,16 @@ sed 's/"question"/"questoin"/' kept.json > root/first/experiment.json
 refused "an unknown key of a configuration" "experiment.json|questoin" "$build/reproduce" first --root root --build "$build"
 sed 's/"primary": "ssmax"/"primry": "ssmax"/' kept.json > root/first/experiment.json
 refused "an unknown key of a claim" "claims|primry" "$build/reproduce" first --root root --build "$build"
+refuses() {  # WHAT SED MESSAGE
+  sed "$2" kept.json > root/first/experiment.json
+  refused "$1" "$3" "$build/reproduce" first --root root --build "$build"
+}
+refuses "two groups of one name" 's/"groups": \[\({.*\)/"groups": [{"name": "pair", "data": "text", "normalizers": ["softmax"], "seeds": [1, 1], "rates": [0.1]}, \1/' \
+  "two groups named 'pair'"
+refuses "a group named tuning" 's/"name": "pair"/"name": "tuning"/' "a group named 'tuning'"
+refuses "two measures of one name" 's/"name": "scale"/"name": "position"/' "two measures named 'position'"
+refuses "no variants" 's/"seeds": \[1, 2\]/"seeds": [1, 2], "variants": {}/' "variants|an object of at least one name"
+refuses "a rate factor of 0" 's/"seeds": \[1, 2\]/"seeds": [1, 2], "rate-factor": 0/' "rate-factor = 0|above 0"
 sed 's/"steps": 60/"steps": -1/' kept.json > root/first/experiment.json
 refused "an option that train refuses" "steps|-1" "$build/reproduce" first --root root --build "$build"
 cp kept.json root/first/experiment.json

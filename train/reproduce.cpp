@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <set>
 
 #include "train/command_line.h"
@@ -76,8 +77,15 @@ int reproduce(const ReproduceOptions& asked) {
     for (const std::string& name : normalizers) std::printf("%s\n", name.c_str());
     return 0;
   }
+  std::optional<FolderLock> runs_lock;
+  auto lock_runs = [&] {
+    if (runs_lock) return;
+    fs::create_directories(options.runs);
+    runs_lock.emplace(options.runs);
+  };
   for (Experiment& experiment : experiments) {
     if (options.restart) {
+      lock_runs();
       const FolderLock lock(experiment.configuration.folder);
       experiment = Experiment(options, experiment.configuration.name);
       forget_other_options(experiment, options);
@@ -89,8 +97,7 @@ int reproduce(const ReproduceOptions& asked) {
     std::fflush(stdout);
     if (asked.dry_run) return 0;
     pass_on_interrupts();
-    fs::create_directories(options.runs);
-    const FolderLock runs_lock(options.runs);
+    lock_runs();
     for (const std::string& name : wanted) {
       const FolderLock lock((fs::path(options.root) / name).string());
       Experiment experiment(options, name);  // again: another process may have recorded more since the plan

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <sstream>
+#include <tuple>
 
 #include "data/dataset.h"
 #include "data/error.h"
@@ -27,16 +28,39 @@ std::string data_folder(const RunnerOptions& options, const std::string& data) {
   return (fs::path(options.data) / data).string();
 }
 
-std::string hash_of_files(const std::map<std::string, std::string>& hashes) {
+namespace {
+
+// Of things by name.
+std::string hash_of_hashes(const std::map<std::string, std::string>& hashes) {
   std::string text;
   for (const auto& [file, hash] : hashes) text += file + " " + hash + "\n";
   return sha256_hex(text).substr(0, 12);
 }
 
+}  // namespace
+
 std::string data_hash(const RunnerOptions& options, const std::string& data) {
   const std::string folder = data_folder(options, data);
   if (!fs::exists(fs::path(folder) / "tokens.json")) return "";
-  return hash_of_files(load_dataset(folder, 0).sha256);
+  return hash_of_hashes(load_dataset(folder, 0).sha256);
+}
+
+std::string data_hash(const RunnerOptions& options, const RunPlan& run) {
+  std::map<std::string, std::string> hashes;
+  for (const RunPlan* each = &run; each; each = each->parent.get()) hashes[each->data] = data_hash(options, each->data);
+  for (const auto& [data, hash] : hashes)
+    if (hash.empty()) return "";
+  return hashes.size() == 1 ? hashes.begin()->second : hash_of_hashes(hashes);
+}
+
+std::string measure_hash(const RunnerOptions& options, const MeasureSpec& measure) {
+  const auto data = measure.options.find("data");
+  const std::string hash = data == measure.options.end() ? "" : data_hash(options, data->second);
+  return measure.hash() + (hash.empty() ? "" : "@" + hash);
+}
+
+bool is_same_measure(const std::string& recorded, const std::string& asked) {
+  return recorded == asked || recorded.starts_with(asked + "@");
 }
 
 Experiment::Experiment(const RunnerOptions& options, const std::string& name)
@@ -79,8 +103,11 @@ std::vector<MeasureSpec> Experiment::measures_of(const RunPlan& run) const {
   for (const GroupSpec& group : configuration.groups) {
     const auto members = plan.members.find(group.name);
     if (members == plan.members.end() || run.group == kTuning) continue;
-    if (std::find(members->second.begin(), members->second.end(), run.name) != members->second.end())
-      result.insert(result.end(), group.measures.begin(), group.measures.end());
+    if (std::find(members->second.begin(), members->second.end(), run.name) == members->second.end()) continue;
+    for (const MeasureSpec& measure : group.measures) {  // the same name is the same measure
+      const auto is_it = [&](const MeasureSpec& other) { return other.name == measure.name; };
+      if (std::none_of(result.begin(), result.end(), is_it)) result.push_back(measure);
+    }
   }
   return result;
 }
@@ -111,6 +138,13 @@ std::string what_differs(const std::string& recorded, const std::string& asked) 
   return "was recorded with " + without(a, b) + ", and experiment.json asks for " + without(b, a);
 }
 
+// As words of a command, or of a sentence.
+std::string folders_of(const RunnerOptions& options, const std::set<std::string>& data, const std::string& between) {
+  std::string text;
+  for (const std::string& each : data) text += (text.empty() ? "" : between) + shell_word(data_folder(options, each));
+  return text;
+}
+
 struct OtherRow {
   const ResultRow* row;
   std::string why, way_back;  // the command that makes the row right again
@@ -118,26 +152,37 @@ struct OtherRow {
 std::vector<OtherRow> rows_of_other_options(const Experiment& experiment, const RunnerOptions& options) {
   std::vector<OtherRow> result;
   const std::string checkout =
-      "git checkout " + experiment.configuration.folder + "/experiment.json" +
-      (options.scale == "small" ? "" : " " + (fs::path(options.root) / (options.scale + ".json")).string());
-  std::map<std::string, std::string> hashes;  // by data
+      "git checkout " + shell_word(experiment.configuration.folder + "/experiment.json") +
+      (options.scale == "small" ? "" : " " + shell_word((fs::path(options.root) / (options.scale + ".json")).string()));
+  std::map<std::set<std::string>, std::string> hashes;  // by names of data
   for (const RunPlan* run : experiment.all_runs()) {
     const ResultRow* row = experiment.records.find(run->name);
     if (!row) continue;
-    if (!hashes.count(run->data)) hashes[run->data] = data_hash(options, run->data);
+    std::set<std::string> data;
+    for (const RunPlan* each = run; each; each = each->parent.get()) data.insert(each->data);
+    const auto [hash, is_new] = hashes.emplace(data, "");
+    if (is_new) hash->second = data_hash(options, *run);
     if (row->options_hash != run->hash())
       result.push_back({row, what_differs(row->options, run->options_text()), checkout});
-    else if (!hashes[run->data].empty() && hashes[run->data] != row->data_hash)
+    else if (!hash->second.empty() && hash->second != row->data_hash)
       result.push_back({row,
-                        "was recorded on other data than '" + data_folder(options, run->data) + "' holds (" +
-                            row->data_hash + ", not " + hashes[run->data] + ")",
-                        "rm -r " + data_folder(options, run->data)});
+                        "was recorded on other data than " + folders_of(options, data, " and ") + " holds (" +
+                            row->data_hash + ", not " + hash->second + ")",
+                        "rm -r " + folders_of(options, data, " ")});
     else
-      for (const MeasureSpec& measure : experiment.measures_of(*run))
-        if (const std::string taken = row->measure_hash(measure.name); !taken.empty() && taken != measure.hash()) {
+      for (const MeasureSpec& measure : experiment.measures_of(*run)) {
+        const std::string taken = row->measure_hash(measure.name), asked = measure_hash(options, measure);
+        if (taken.empty() || is_same_measure(taken, asked)) continue;
+        if (taken.substr(0, taken.find('@')) != measure.hash())
           result.push_back({row, "was measured with other options of '" + measure.name + "'", checkout});
-          break;
-        }
+        else
+          result.push_back({row,
+                            "was measured for '" + measure.name + "' on other data than " +
+                                folders_of(options, {measure.options.at("data")}, "") + " holds (" + taken + ", not " +
+                                asked + ")",
+                            "rm -r " + folders_of(options, {measure.options.at("data")}, "")});
+        break;
+      }
   }
   // While a rate is open, rows at the rate that it had are not planned, and will be.
   if (!experiment.plan.complete) return result;
@@ -147,6 +192,17 @@ std::vector<OtherRow> rows_of_other_options(const Experiment& experiment, const 
     if (!planned.count(row.run))
       result.push_back({&row, "is recorded, and experiment.json asks for no such run", checkout});
   return result;
+}
+
+// The folders that are not the usual ones, as a variable of make.
+std::string folders_given(const RunnerOptions& options) {
+  const RunnerOptions usual;
+  std::string words;
+  for (const auto& [name, given, otherwise] :
+       {std::tuple("root", options.root, usual.root), std::tuple("runs", options.runs, usual.runs),
+        std::tuple("data", options.data, usual.data)})
+    if (given != otherwise) words += (words.empty() ? "--" : " --") + std::string(name) + " " + shell_word(given);
+  return words.empty() ? "" : " REPRODUCE=\"" + words + "\"";
 }
 
 }  // namespace
@@ -159,7 +215,8 @@ void require_same_options(const Experiment& experiment, const RunnerOptions& opt
               (rows.size() > 1 ? " (and " + std::to_string(rows.size() - 1) + " runs more)" : "") +
               "; keep what is recorded with '" + rows[0].way_back +
               "', or run them again with 'make reproduce EXPERIMENT=" + name +
-              (options.scale == "small" ? "" : " SCALE=" + options.scale) + " RESTART=1'");
+              (options.scale == "small" ? "" : " SCALE=" + options.scale) + " RESTART=1" + folders_given(options) +
+              "'");
 }
 
 void forget_other_options(Experiment& experiment, const RunnerOptions& options) {

@@ -15,7 +15,7 @@ struct RunnerOptions {
   std::string scale = "small";
   int jobs = 1;          // runs at a time
   int threads = 0;       // of each; 0: the program chooses
-  bool restart = false;  // what was recorded or trained with other options or on other data gives way
+  bool restart = false;  // what was recorded with other options or on other data gives way
   double gflops = 0;     // that one job reaches, for times in the plan; 0: what the recorded runs reached
 };
 
@@ -47,4 +47,10 @@ TrainOptions effective_options(const RunPlan& run);
 // Where data is, and a hash of what its token files hold; "" while there is none.
 std::string data_folder(const RunnerOptions& options, const std::string& data);
 std::string data_hash(const RunnerOptions& options, const std::string& data);
-std::string hash_of_files(const std::map<std::string, std::string>& hashes);  // of token files by name
+// Of all data that a run is trained on, that of the runs that it starts from included; "" while any is missing.
+std::string data_hash(const RunnerOptions& options, const RunPlan& run);
+// What a row says of a measure: the hash of its options, and "@" with that of the data where it names some; without
+// that while the data is missing.
+std::string measure_hash(const RunnerOptions& options, const MeasureSpec& measure);
+// Whether a row's word for a measure is that, as far as is known.
+bool is_same_measure(const std::string& recorded, const std::string& asked);

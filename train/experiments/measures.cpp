@@ -51,7 +51,7 @@ std::vector<std::vector<double>> evaluated_csv(const MeasureSpec& measure, const
   options.erase("data");
   std::vector<std::string> words{run.build + "/" + run.plan.normalizer + "/evaluate",
                                  "--checkpoint",
-                                 run.folder,
+                                 run.checkpoint,
                                  "--data",
                                  folder,
                                  "--csv",
@@ -104,7 +104,7 @@ std::vector<Measurement> needle(const MeasureSpec& measure, const MeasuredRun& r
 }
 
 std::vector<Measurement> scales(const MeasureSpec& measure, const MeasuredRun& run) {
-  const FoundCheckpoint found = find_checkpoint(run.folder, CheckpointUse::kWeights);
+  const FoundCheckpoint found = find_checkpoint(run.checkpoint, CheckpointUse::kWeights);
   const SafetensorsFile file((fs::path(found.path) / "model.safetensors").string());
   std::vector<Measurement> result;
   for (int layer = 0;; layer++) {
@@ -124,7 +124,7 @@ std::vector<Measurement> scales(const MeasureSpec& measure, const MeasuredRun& r
 }
 
 std::vector<Measurement> length_scale(const MeasureSpec& measure, const MeasuredRun& run) {
-  const FoundCheckpoint found = find_checkpoint(run.folder, CheckpointUse::kWeights);
+  const FoundCheckpoint found = find_checkpoint(run.checkpoint, CheckpointUse::kWeights);
   const SafetensorsFile file((fs::path(found.path) / "model.safetensors").string());
   const std::string name = "normalizer.length_scale";
   if (!file.contains(name)) return {{run.plan.name, measure.name, 0, 0, kMissing}};  // it learns none

@@ -12,7 +12,8 @@ struct MeasuredRun {
   const RunPlan& plan;
   const Run& record;
   std::string folder;  // of the run
-  std::string data;    // folder of token files
+  std::string checkpoint;
+  std::string data;  // folder of token files
   std::string build;
   int threads;
 };

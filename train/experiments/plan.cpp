@@ -65,6 +65,9 @@ class Section {
     }
     return result;
   }
+  void require_members(const char* key) const {
+    if (!at(key).is_object() || at(key).empty()) throw members_.bad(key, "an object of at least one name");
+  }
   const Json& list(const char* key) const {
     if (!at(key).is_array() || at(key).empty()) throw members_.bad(key, "a list of at least one");
     return at(key);
@@ -124,6 +127,7 @@ MeasureSpec read_measure(const Json& json, const std::string& where) {
 
 std::map<std::string, Options> read_variants(const Section& section, const char* key) {
   std::map<std::string, Options> variants;
+  section.require_members(key);
   for (const std::string& name : names_of(section.at(key))) variants[name] = section.inner(key).options(name.c_str());
   return variants;
 }
@@ -138,11 +142,6 @@ GroupSpec read_group(const Json& json, const std::string& where) {
   group.normalizers = section.texts("normalizers");
   section.seeds(&group.first_seed, &group.last_seed);
   group.rates = section.texts("rates");
-  for (const std::string& rate : group.rates) {
-    double value = 0;
-    if (rate != "shared" && rate != "tuned" && !(read_value(rate, value) && value > 0))
-      throw Error(where + " has the rate '" + rate + "'; it must be shared, tuned or a number above 0");
-  }
   if (section.has("variants"))
     group.variants = read_variants(section, "variants");
   else
@@ -158,6 +157,8 @@ GroupSpec read_group(const Json& json, const std::string& where) {
   group.start_normalizer = section.text("start-normalizer", "");
   group.start_step = section.natural("start-step", 0);
   if (section.has("rate-factor")) group.rate_factor = section.number("rate-factor");
+  if (!(group.rate_factor > 0))
+    throw Error(where + " has rate-factor = " + text_of(group.rate_factor) + "; it must be above 0");
   return group;
 }
 
@@ -313,6 +314,33 @@ void name_data_by_options(Configuration& configuration, const std::string& where
   configuration.data = named;
 }
 
+void require_rates(const Configuration& configuration, const std::string& where) {
+  for (const GroupSpec& group : configuration.groups)
+    for (const std::string& rate : group.rates) {
+      double value = 0;
+      if (rate != "shared" && rate != "tuned" && !(read_value(rate, value) && value > 0))
+        throw Error(where + " has the rate '" + rate + "' in group '" + group.name +
+                    "'; it must be shared, tuned or a number above 0");
+    }
+}
+
+// A name stands for one thing: groups share runs, and with them what was measured.
+void require_different_names(const Configuration& configuration, const std::string& where) {
+  std::set<std::string> groups{kTuning};
+  std::map<std::string, std::string> measures;  // hashes
+  for (const GroupSpec& group : configuration.groups) {
+    if (!groups.insert(group.name).second)
+      throw Error(where + " has " + (group.name == kTuning ? "a group" : "two groups") + " named '" + group.name +
+                  "'; give " + (group.name == kTuning ? "it" : "one") + " another name");
+    std::set<std::string> of_group;
+    for (const MeasureSpec& measure : group.measures) {
+      const auto [known, is_new] = measures.emplace(measure.name, measure.hash());
+      if (!of_group.insert(measure.name).second || (!is_new && known->second != measure.hash()))
+        throw Error(where + " has two measures named '" + measure.name + "'; give one of them another name");
+    }
+  }
+}
+
 // A shared or tuned rate comes from tuning.
 void require_tuning(const Configuration& configuration, const std::string& where) {
   auto is_tuned = [&](const std::string& normalizer) {
@@ -403,13 +431,6 @@ std::vector<std::string> with_options(std::vector<std::string> words, const Opti
   return words;
 }
 
-int64_t RunPlan::steps() const {
-  const auto found = options.find("steps");
-  int64_t steps = 0;
-  if (found == options.end() || !read_value(found->second, steps)) return 0;
-  return steps;
-}
-
 std::string RunPlan::options_text() const {
   std::string text = normalizer + " data=" + data + words_of(options);
   if (parent) text += " " + start + "=" + parent->name + "@" + std::to_string(start_step) + ":" + parent->hash();
@@ -455,10 +476,18 @@ Configuration read_configuration(const std::string& folder, const std::string& s
   if (section.has("groups"))
     for (const Json& group : section.list("groups")) result.groups.push_back(read_group(group, where + ", groups"));
   require_plain_names(result, where);
+  require_different_names(result, where);
+  require_rates(result, where);
   require_fair_tuning(result, where);
   require_tuning(result, where);
   require_start_groups(result, where);
-  if (scale != "small") apply_scale(result, (fs::path(folder).parent_path() / (scale + ".json")).string());
+  if (scale != "small") {
+    const std::string scale_path = (fs::path(folder).parent_path() / (scale + ".json")).string();
+    apply_scale(result, scale_path);
+    require_plain_names(result, "'" + scale_path + "'");
+    require_rates(result, "'" + scale_path + "'");
+    require_fair_tuning(result, "'" + scale_path + "'");
+  }
   if (result.groups.empty() && !result.tune) return result;  // it trains nothing
   const int T = sequence_length(result);
   for (auto& [name, options] : result.data)

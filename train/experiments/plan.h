@@ -31,7 +31,6 @@ struct RunPlan {
   std::string start;
   int start_step = 0;
 
-  int64_t steps() const;
   std::string options_text() const;  // "lr=0.002 seed=3 ...", by name; the first word is the normalizer
   std::string hash() const;          // 12 hexadecimal digits of the SHA-256 of options_text() and the data's name
 };

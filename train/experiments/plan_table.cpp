@@ -72,7 +72,7 @@ bool is_recorded(const RunPlan& run, const Experiment& experiment,
   const auto [first, last] = recorded.equal_range(run.hash());
   return std::any_of(first, last, [&](const auto& entry) {
     return std::all_of(measures.begin(), measures.end(), [&](const MeasureSpec& measure) {
-      return entry.second.diverged() || entry.second.measure_hash(measure.name) == measure.hash();
+      return entry.second.diverged() || is_same_measure(entry.second.measure_hash(measure.name), measure.hash());
     });
   });
 }
@@ -94,22 +94,12 @@ std::string plan_text(const std::vector<Experiment>& experiments, const RunnerOp
   std::string text =
       "experiment     runs  recorded  shared  to train  million tokens    petaflop        time    memory\n";
   double all_minutes = 0;
+  size_t all_left = 0;
   for (const Experiment& experiment : experiments) {
     const std::vector<const RunPlan*> all = experiment.all_runs();
     size_t recorded = 0, shared = 0, left = 0;
     double tokens = 0, flops = 0, memory = 0;
-    auto count = [&](const RunPlan& run) {
-      if (experiment.records.find(run.name)) {
-        recorded++;
-        return;
-      }
-      // A run that is recorded without one of the measures is measured once more, if its folder is still there.
-      if (!counted.insert(run.hash()).second || is_recorded(run, experiment, recorded_anywhere) ||
-          is_trained(run, options)) {
-        shared++;
-        return;
-      }
-      left++;
+    auto train = [&](const RunPlan& run) {
       const TrainOptions effective = effective_options(run);
       tokens += trained_share(run, effective) * double(tokens_of(effective));
       flops += run_flops(run);
@@ -118,10 +108,25 @@ std::string plan_text(const std::vector<Experiment>& experiments, const RunnerOp
                                                    effective.batch_size, effective.seq_len, true, threads)
                                            .total()));
     };
-    for (const RunPlan* run : all) count(*run);
+    auto count = [&](const RunPlan& run) {
+      if (!counted.insert(run.hash()).second || is_recorded(run, experiment, recorded_anywhere) ||
+          is_trained(run, options)) {
+        shared++;
+        return;
+      }
+      left++;
+      train(run);
+      for (const RunPlan* each = &run; each->parent && !has_start(*each, options); each = each->parent.get())
+        if (counted.insert(each->parent->hash()).second) train(*each->parent);
+    };
+    // One that is recorded without one of the measures is missing too: it is measured once more, and for that trained
+    // again unless its folder is still there.
+    const std::vector<const RunPlan*> missing = experiment.missing();
+    recorded = all.size() - missing.size();
+    for (const RunPlan* run : missing) count(*run);
     for (const RunPlan& run : experiment.plan.later) count(run);
     const double minutes = flops / (gflops * 1e9 * options.jobs) / 60;
-    all_minutes += minutes;
+    all_minutes += minutes, all_left += left;
     char line[200];
     std::snprintf(line, sizeof line, "%-13s  %4zu  %8zu  %6zu  %8zu  %14.1f  %10.3f  %10s  %8s\n",
                   experiment.configuration.name.c_str(), recorded + shared + left, recorded, shared, left, tokens / 1e6,
@@ -129,6 +134,7 @@ std::string plan_text(const std::vector<Experiment>& experiments, const RunnerOp
                   memory > 0 ? format_bytes(size_t(memory)).c_str() : "-");
     text += line;
   }
+  if (all_left == 0) return text + "Nothing is left to train.\n";
   char line[300];
   std::snprintf(line, sizeof line,
                 "What is left takes about %s: training alone, %d run%s at a time, %.0f Gflop/s each%s.\n",

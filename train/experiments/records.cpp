@@ -32,17 +32,21 @@ std::vector<std::string> split(const std::string& line) {
   return words;
 }
 
-// The lines of a file that may be missing, without the header, cut at commas.
+// The lines of a file that may be missing, without the header, cut at commas. Error unless it is read to its end: what is
+// not read would be written over.
 template <class Row>
 void read_lines(const std::string& path, const std::string& header, const Row& row) {
   if (!fs::exists(path)) return;
   std::ifstream file(path);
+  if (!file) throw Error("'" + path + "' cannot be opened");
   std::string line;
   const size_t columns = split(header).size();
+  bool has_header = false;
   for (int number = 1; std::getline(file, line); number++) {
     const std::string where = "'" + path + "' line " + std::to_string(number);
     if (number == 1) {
       if (line != header) throw Error(where + " is '" + line + "'; it must be '" + header + "'");
+      has_header = true;
       continue;
     }
     const std::vector<std::string> words = split(line);
@@ -50,6 +54,8 @@ void read_lines(const std::string& path, const std::string& header, const Row& r
       throw Error(where + " has " + std::to_string(words.size()) + " columns; it must have " + std::to_string(columns));
     row(words, where);
   }
+  if (file.bad()) throw Error("'" + path + "' cannot be read to its end");
+  if (!has_header) throw Error("'" + path + "' is empty; its first line must be '" + header + "'");
 }
 
 template <class T>
@@ -75,7 +81,9 @@ std::string cell(std::string text) {
   return text;
 }
 
-auto order(const Measurement& m) { return std::tie(m.run, m.quantity, m.x, m.y); }
+bool is_before(const Measurement& a, const Measurement& b) {
+  return std::tie(a.run, a.quantity, a.x, a.y) < std::tie(b.run, b.quantity, b.x, b.y);
+}
 
 }  // namespace
 
@@ -114,6 +122,12 @@ Records::Records(const std::string& folder, const std::string& scale) {
                measurements_.push_back({words[0], words[1], value_of<double>(words[2], where),
                                         value_of<double>(words[3], where), number_or_missing(words[4], where)});
              });
+  std::sort(measurements_.begin(), measurements_.end(), is_before);
+  const auto twice = std::adjacent_find(measurements_.begin(), measurements_.end(),
+                                        [](const Measurement& a, const Measurement& b) { return !is_before(a, b); });
+  if (twice != measurements_.end())
+    throw Error("'" + measurements_path_ + "' has " + twice->quantity + " of " + twice->run +
+                " at x = " + text_of(twice->x) + ", y = " + text_of(twice->y) + " twice");
 }
 
 const ResultRow* Records::find(const std::string& run) const {
@@ -140,29 +154,32 @@ void Records::add(const ResultRow& row, const std::vector<Measurement>& measurem
   for (const Measurement& m : measurements) quantities.insert(m.quantity);
   std::erase_if(measurements_, [&](const Measurement& m) { return m.run == row.run && quantities.count(m.quantity); });
   measurements_.insert(measurements_.end(), measurements.begin(), measurements.end());
-  std::sort(measurements_.begin(), measurements_.end(),
-            [](const Measurement& a, const Measurement& b) { return order(a) < order(b); });
+  std::sort(measurements_.begin(), measurements_.end(), is_before);
   std::erase_if(rows_, [&](const ResultRow& other) { return other.run == row.run; });
   rows_.push_back(row);
   std::sort(rows_.begin(), rows_.end(), [](const ResultRow& a, const ResultRow& b) { return a.run < b.run; });
-  write();
+  write_measurements();
+  write_rows();
 }
 
 void Records::remove(const std::vector<std::string>& runs) {
   const std::set<std::string> names(runs.begin(), runs.end());
   std::erase_if(rows_, [&](const ResultRow& row) { return names.count(row.run) > 0; });
   std::erase_if(measurements_, [&](const Measurement& m) { return names.count(m.run) > 0; });
-  write();
+  write_rows();
+  write_measurements();
 }
 
-void Records::write() const {
+void Records::write_measurements() const {
   std::string text = std::string(kMeasurementsHeader) + "\n";
   for (const Measurement& m : measurements_)
     text +=
         m.run + "," + m.quantity + "," + text_of(m.x) + "," + text_of(m.y) + "," + text_or_missing(m.value, 6) + "\n";
   write_file_atomically(measurements_path_, text);
+}
 
-  text = std::string(kResultsHeader) + "\n";
+void Records::write_rows() const {
+  std::string text = std::string(kResultsHeader) + "\n";
   for (const ResultRow& row : rows_) {
     for (const std::string* word : {&row.run, &row.group, &row.normalizer, &row.data, &row.variant})
       text += cell(*word) + ",";

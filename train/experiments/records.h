@@ -22,7 +22,7 @@ struct ResultRow {
   std::string status;                                // "done" or "diverged"
   double minutes = 0;                                // of training
   std::string options_hash, data_hash, git, options;
-  std::string measures;  // "position=1a2b3c4d scale=..." with the hash of each measure
+  std::string measures;  // "position=1a2b3c4d scale=..." with the hash of each measure, see measure_hash()
 
   // The hash with which a measure was taken, "" where it was not.
   std::string measure_hash(const std::string& name) const;
@@ -51,11 +51,12 @@ class Records {
   // Replaces the run's row and those of its measurements whose quantity occurs in `measurements`, and writes the files:
   // the measurements first, so that a row stands for all of them.
   void add(const ResultRow& row, const std::vector<Measurement>& measurements);
-  // Forgets the runs named, and writes the files.
+  // Forgets the runs named, and writes the files: the rows first, for the same reason.
   void remove(const std::vector<std::string>& runs);
 
  private:
-  void write() const;
+  void write_measurements() const;
+  void write_rows() const;
 
   std::string results_path_, measurements_path_;
   std::vector<ResultRow> rows_;            // by name of the run

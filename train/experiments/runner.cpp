@@ -26,7 +26,7 @@ namespace {
 // A row, of another experiment or under another name of this one, that is for the same run, if it has every measurement
 // that is wanted; what else was measured there stays there.
 std::optional<Result> result_elsewhere(const Experiment& experiment, const RunPlan& run, const RunnerOptions& options) {
-  const std::string data = data_hash(options, run.data);
+  const std::string data = data_hash(options, run);
   for (const std::string& name : experiment_names(options.root)) {
     const Records other((fs::path(options.root) / name).string(), options.scale);
     const ResultRow* row = other.find_hash(run.hash(), data);
@@ -36,7 +36,7 @@ std::optional<Result> result_elsewhere(const Experiment& experiment, const RunPl
     std::set<std::string> wanted;
     for (const MeasureSpec& measure : experiment.measures_of(run)) {
       const std::string taken = row->measure_hash(measure.name);
-      complete = complete && (row->diverged() || taken == measure.hash());
+      complete = complete && (row->diverged() || is_same_measure(taken, measure_hash(options, measure)));
       if (!taken.empty()) measures += (measures.empty() ? "" : " ") + measure.name + "=" + taken;
       wanted.insert(measure.name);
     }
@@ -185,9 +185,9 @@ class Runner {
   // Hashes of what a run trains: itself, and what it starts from where that is not trained yet.
   std::set<std::string> needed_for(const RunPlan& run) const {
     std::set<std::string> needed{run.hash()};
-    for (const RunPlan* each = run.parent.get(); each; each = each->parent.get()) {
-      const std::string hash = each->hash();
-      if (!busy_.count(hash) && is_trained(*each, options_)) break;
+    for (const RunPlan* each = &run; each->parent; each = each->parent.get()) {
+      const std::string hash = each->parent->hash();
+      if (!busy_.count(hash) && has_start(*each, options_)) break;
       needed.insert(hash);
     }
     return needed;
