@@ -138,9 +138,10 @@ curves: deps
 .PHONY: reproduce
 reproduce: deps
 	@$(MAKE) $(BUILD)/reproduce
-	@$(if $(DRYRUN),,$(MAKE) NORMALIZER="$$($(BUILD)/reproduce $(EXPERIMENT) --list-normalizers | xargs)" all)
-	@$(BUILD)/reproduce $(EXPERIMENT) --build '$(BUILD)' $(addprefix --scale ,$(SCALE)) $(if $(RESTART),--restart) \
-	  $(if $(DRYRUN),--dry-run) $(REPRODUCE)
+	@$(if $(DRYRUN),,names=$$($(WHAT_TO_REPRODUCE) --list-normalizers | xargs) && \
+	  if [ -n "$$names" ]; then $(MAKE) NORMALIZER="$$names" all; fi)
+	@$(WHAT_TO_REPRODUCE) --build '$(BUILD)' $(if $(DRYRUN),--dry-run)
+WHAT_TO_REPRODUCE = $(BUILD)/reproduce $(EXPERIMENT) $(addprefix --scale ,$(SCALE)) $(if $(RESTART),--restart) $(REPRODUCE)
 
 ## make test             every test; ends with "N passed, N failed"                                               26 min
 ## make core             the short tests: every kernel and normalizer once, and the command lines                  3 min

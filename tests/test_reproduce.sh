@@ -166,6 +166,8 @@ reproduce first --restart
 check "another grid is run with --restart, and its old rates forgotten" ended 0
 run "$build/reproduce" first --root root --build "$build" --dry-run
 check "so that nothing is left" ended 0 "Nothing is left to train."
+check "for which no program is needed" test -z "$("$build/reproduce" first --root root --list-normalizers)"
+check "unless rows are to be forgotten" test "$("$build/reproduce" first --root root --list-normalizers --restart | xargs)" = "softmax ssmax"
 mv root/asked.json root/first/experiment.json
 reproduce first --restart
 
