@@ -242,9 +242,11 @@ bool equals(const SafetensorsFile& file, const std::string& name, const float* v
 
 // --- writing ---------------------------------------------------------------------------------------------------------
 
+std::string checkpoint_path(const std::string& run, uint64_t step) { return in(checkpoints_of(run), step_name(step)); }
+
 std::string write_checkpoint(const std::string& run, const Config& config, const float* parameters, const float* m,
                              const float* v, const TrainerState& state, int keep) {
-  const std::string checkpoints = checkpoints_of(run), folder = in(checkpoints, step_name(state.step));
+  const std::string checkpoints = checkpoints_of(run), folder = checkpoint_path(run, state.step);
   const std::string temporary = folder + ".tmp";
   try {
     std::error_code problem;

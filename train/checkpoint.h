@@ -15,6 +15,9 @@
 
 struct TrainerState;  // train/checkpoint_json.h
 
+// RUN/checkpoints/step-<step>, whether or not it is there.
+std::string checkpoint_path(const std::string& run, uint64_t step);
+
 // --- writing ---------------------------------------------------------------------------------------------------------
 
 // Writes RUN/checkpoints/step-<state.step>/ and returns its path. parameters, m, v: blocks as parameter_tensors(config)

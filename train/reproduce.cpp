@@ -41,7 +41,8 @@ ReproduceOptions parse_reproduce_options(int argc, const char* const* argv) {
   line.add("runs", runner.runs, "folder of the runs; they may be removed once they are recorded");
   line.add("data", runner.data, "folder of the folders of token files; what is missing is prepared there");
   line.add("build", runner.build, "folder of the programs");
-  line.add("list-normalizers", options.list_normalizers, "print the normalizers whose programs what is missing needs, and stop");
+  line.add("list-normalizers", options.list_normalizers,
+           "print the normalizers whose programs what is missing needs, and stop");
   line.parse(argc, argv);
   if (runner.restart && (options.dry_run || options.report))
     throw Error("--restart forgets rows, which --dry-run and --report do not; give it alone");

@@ -37,6 +37,13 @@ std::string hash_of_hashes(const std::map<std::string, std::string>& hashes) {
   return sha256_hex(text).substr(0, 12);
 }
 
+// All that a run is trained on: its own data, and that of the runs that it starts from.
+std::set<std::string> data_of(const RunPlan& run) {
+  std::set<std::string> data;
+  for (const RunPlan* each = &run; each; each = each->parent.get()) data.insert(each->data);
+  return data;
+}
+
 }  // namespace
 
 std::string data_hash(const RunnerOptions& options, const std::string& data) {
@@ -47,9 +54,8 @@ std::string data_hash(const RunnerOptions& options, const std::string& data) {
 
 std::string data_hash(const RunnerOptions& options, const RunPlan& run) {
   std::map<std::string, std::string> hashes;
-  for (const RunPlan* each = &run; each; each = each->parent.get()) hashes[each->data] = data_hash(options, each->data);
-  for (const auto& [data, hash] : hashes)
-    if (hash.empty()) return "";
+  for (const std::string& data : data_of(run))
+    if ((hashes[data] = data_hash(options, data)).empty()) return "";
   return hashes.size() == 1 ? hashes.begin()->second : hash_of_hashes(hashes);
 }
 
@@ -158,8 +164,7 @@ std::vector<OtherRow> rows_of_other_options(const Experiment& experiment, const 
   for (const RunPlan* run : experiment.all_runs()) {
     const ResultRow* row = experiment.records.find(run->name);
     if (!row) continue;
-    std::set<std::string> data;
-    for (const RunPlan* each = run; each; each = each->parent.get()) data.insert(each->data);
+    const std::set<std::string> data = data_of(*run);
     const auto [hash, is_new] = hashes.emplace(data, "");
     if (is_new) hash->second = data_hash(options, *run);
     if (row->options_hash != run->hash())

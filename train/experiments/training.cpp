@@ -9,6 +9,7 @@
 
 #include "data/error.h"
 #include "data/sha256.h"
+#include "train/checkpoint.h"
 #include "train/experiments/measures.h"
 #include "train/experiments/process.h"
 #include "train/metrics_reader.h"
@@ -48,15 +49,7 @@ std::string run_folder(const RunPlan& run, const RunnerOptions& options) {
   return (fs::path(options.runs) / (run.name + end)).string();
 }
 
-std::string checkpoint_of(const std::string& folder, int64_t step) {
-  char name[40];
-  std::snprintf(name, sizeof name, "step-%08lld", static_cast<long long>(step));
-  return (fs::path(folder) / "checkpoints" / name).string();
-}
-
-bool has_checkpoint(const std::string& folder, int64_t step) {
-  return fs::exists(fs::path(checkpoint_of(folder, step)) / "SHA256SUMS");
-}
+bool has_checkpoint(const std::string& folder, int64_t step) { return fs::exists(checkpoint_path(folder, step)); }
 
 // What its folder has recorded, finished or not; nothing where there is no folder, or one that was left before the first
 // record, with which train starts anew.
@@ -96,7 +89,7 @@ struct Start {
 Start start_of(const RunPlan& run, const Run& parent, const RunnerOptions& options) {
   const std::string folder = run_folder(*run.parent, options);
   const int64_t step = run.start_step > 0 ? run.start_step : parent.last_step;
-  Start start{checkpoint_of(folder, step), has_checkpoint(folder, step)};
+  Start start{checkpoint_path(folder, step), has_checkpoint(folder, step)};
   start.has_diverged = has_diverged(*run.parent, parent) && (run.start_step == 0 || !start.is_there);
   return start;
 }
@@ -146,8 +139,8 @@ double evaluated_loss(const RunPlan& run, const Run& record, const RunnerOptions
   fs::remove(log);
   const int exit_code =
       run_process({options.build + "/" + run.normalizer + "/evaluate", "--checkpoint",
-                   checkpoint_of(folder, record.last_step), "--data", data_folder(options, run.data), "--split", split,
-                   "--tokens", std::to_string(tokens), "--threads", std::to_string(options.threads)},
+                   checkpoint_path(folder, record.last_step), "--data", data_folder(options, run.data), "--split",
+                   split, "--tokens", std::to_string(tokens), "--threads", std::to_string(options.threads)},
                   log);
   if (exit_code != 0) fail(run, log, "evaluate");
   std::ifstream file(log);
@@ -190,9 +183,8 @@ bool is_trained(const RunPlan& run, const RunnerOptions& options) {
 
 bool has_start(const RunPlan& run, const RunnerOptions& options) {
   if (!run.parent) return true;
-  const std::optional<Run> parent = record_of(*run.parent, options);
-  if (!parent || !is_whole(*parent, run_folder(*run.parent, options))) return false;
-  const Start start = start_of(run, *parent, options);
+  if (!is_trained(*run.parent, options)) return false;
+  const Start start = start_of(run, *record_of(*run.parent, options), options);
   return start.is_there || start.has_diverged;
 }
 
@@ -227,7 +219,7 @@ Result result_of(const RunPlan& plan, const std::vector<MeasureSpec>& measures, 
   const std::string folder = run_folder(plan, options);
   for (const MeasureSpec& measure : measures) {
     const std::vector<Measurement> more =
-        measured(measure, MeasuredRun{plan, run, folder, checkpoint_of(folder, run.last_step),
+        measured(measure, MeasuredRun{plan, run, folder, checkpoint_path(folder, run.last_step),
                                       data_folder(options, plan.data), options.build, options.threads});
     const auto is_it = [&](const Measurement& m) { return m.quantity == measure.name; };
     if (std::none_of(more.begin(), more.end(), is_it))
