@@ -187,7 +187,8 @@ endif
 
 ## make test-all         make test, sanitize and races, make core with clang++, for portable and baseline x86-64  50 min
 .PHONY: test-all
-EVERYWHERE := test 'core CXX=clang++' 'core PORTABLE=1' 'core CXX=clang++ PORTABLE=1' $(if $(X86),'core MARCH=x86-64') sanitize races
+EVERYWHERE := test 'core CXX=clang++' 'core PORTABLE=1' 'core CXX=clang++ PORTABLE=1' \
+  $(if $(X86),'core MARCH=x86-64') sanitize races
 test-all:
 	@mkdir -p $(BUILD)
 	@for options in $(EVERYWHERE); do echo "=== make $$options"; $(MAKE) $$options 2>&1; done | tee $(BUILD)/test-all.log

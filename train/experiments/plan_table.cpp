@@ -96,8 +96,7 @@ std::string plan_text(const std::vector<Experiment>& experiments, const RunnerOp
   double all_minutes = 0;
   size_t all_left = 0;
   for (const Experiment& experiment : experiments) {
-    const std::vector<const RunPlan*> all = experiment.all_runs();
-    size_t recorded = 0, shared = 0, left = 0;
+    size_t shared = 0, left = 0;
     double tokens = 0, flops = 0, memory = 0;
     auto train = [&](const RunPlan& run) {
       const TrainOptions effective = effective_options(run);
@@ -122,7 +121,7 @@ std::string plan_text(const std::vector<Experiment>& experiments, const RunnerOp
     // One that is recorded without one of the measures is missing too: it is measured once more, and for that trained
     // again unless its folder is still there.
     const std::vector<const RunPlan*> missing = experiment.missing();
-    recorded = all.size() - missing.size();
+    const size_t recorded = experiment.all_runs().size() - missing.size();
     for (const RunPlan* run : missing) count(*run);
     for (const RunPlan& run : experiment.plan.later) count(run);
     const double minutes = flops / (gflops * 1e9 * options.jobs) / 60;

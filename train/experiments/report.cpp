@@ -30,10 +30,28 @@ std::string upper_first(std::string text) {
   return text;
 }
 
-std::string paragraph_of(const std::set<std::string>& sentences) {
+using LossesByRate = std::map<double, std::vector<double>>;  // infinite: diverged
+
+// What the runs at a rate ended at, in bold where that is the rate chosen; "" where there are none.
+std::string tuning_cell(const LossesByRate& losses, double rate, double chosen) {
+  const auto found = losses.find(rate);
+  if (found == losses.end()) return "";
+  const double mean = estimate(found->second).mean;
+  if (!std::isfinite(mean)) return rate == chosen ? "diverged (taken)" : "diverged";
+  if (rate != chosen) return fixed_text(mean, 4);
+  const bool is_at_end = found == losses.begin() || std::next(found) == losses.end();
+  return "**" + fixed_text(mean, 4) + "**" + (is_at_end ? " (end)" : "");
+}
+
+// What the words in brackets of tuning_cell() mean.
+std::string tuning_remarks(const std::string& table) {
   std::string text;
-  for (const std::string& sentence : sentences) text += (text.empty() ? "" : " ") + sentence;
-  return text.empty() ? "" : text + "\n\n";
+  if (table.find("(end)") != std::string::npos)
+    text += "(end): the grid was extended as far as the rules allow; beyond it there may be a better rate. ";
+  if (table.find("(taken)") != std::string::npos)
+    text += "(taken): what diverges at every rate was taken on at the lowest. ";
+  if (!text.empty()) text.replace(text.size() - 1, 1, "\n\n");
+  return text;
 }
 
 // The final validation losses by rate, of which the lowest chose it.
@@ -41,13 +59,12 @@ std::string tuning_table(const Experiment& experiment) {
   const std::optional<TuneSpec>& tune = experiment.configuration.tune;
   if (!tune || experiment.plan.rates.empty()) return "";
   std::set<double> rates;
-  std::map<std::string, std::map<double, std::vector<double>>> losses;  // by normalizer and rate, infinite: diverged
+  std::map<std::string, LossesByRate> losses;  // by normalizer
   for (const RunPlan& run : experiment.plan.tuning)
     if (const ResultRow* row = experiment.records.find(run.name)) {
       rates.insert(run.lr);
       losses[run.normalizer][run.lr].push_back(row->diverged() ? HUGE_VAL : row->val_loss);
     }
-  std::set<std::string> remarks;
   std::vector<std::string> header{"normalizer"};
   for (double rate : rates) header.push_back(number_text(rate));
   std::vector<std::vector<std::string>> rows;
@@ -55,33 +72,14 @@ std::string tuning_table(const Experiment& experiment) {
     const auto best = experiment.plan.rates.find(normalizer);
     if (best == experiment.plan.rates.end()) continue;
     rows.push_back({"`" + normalizer + "`"});
-    for (double rate : rates) {
-      const auto found = losses[normalizer].find(rate);
-      if (found == losses[normalizer].end()) {
-        rows.back().push_back("");
-        continue;
-      }
-      const double mean = estimate(found->second).mean;
-      std::string text = std::isfinite(mean) ? fixed_text(mean, 4) : "diverged";
-      if (rate == best->second && std::isfinite(mean)) {
-        text = "**" + text + "**";
-        if (found == losses[normalizer].begin() || std::next(found) == losses[normalizer].end()) {
-          text += " (end)";
-          remarks.insert(
-              "(end): the grid was extended as far as the rules allow; beyond it there may be a better rate.");
-        }
-      } else if (rate == best->second) {  // make_plan took the lowest, for want of a best one
-        text += " (taken)";
-        remarks.insert("(taken): what diverges at every rate was taken on at the lowest.");
-      }
-      rows.back().push_back(text);
-    }
+    for (double rate : rates) rows.back().push_back(tuning_cell(losses[normalizer], rate, best->second));
   }
+  const std::string table = markdown_table(header, rows);
   return "## Rates\n\nFinal validation losses [nats] of the runs on `" + tune->data + "` that chose the rates, seed" +
          (tune->first_seed == tune->last_seed
               ? " " + std::to_string(tune->first_seed)
               : "s " + std::to_string(tune->first_seed) + " to " + std::to_string(tune->last_seed)) +
-         ":\n\n" + markdown_table(header, rows) + "\n" + paragraph_of(remarks);
+         ":\n\n" + table + "\n" + tuning_remarks(table);
 }
 
 // Whether the baseline alone chose a rate, with which the others were trained too.
@@ -188,7 +186,8 @@ std::string write_report(const Experiment& experiment) {
           "missing or not finite",
           kNotJudged};
     if (has_the_baselines_rate(experiment))
-      finding.setting += ", all at " + experiment.configuration.baseline + "'s rate";
+      finding.setting +=
+          (finding.setting.empty() ? "all at " : ", all at ") + experiment.configuration.baseline + "'s rate";
   }
   std::string summary;
   std::erase_if(report.figures, [](const auto& figure) { return figure.second.empty(); });

@@ -176,8 +176,8 @@ Report report_figure1(const Experiment&) {
                    " to " + fixed_text(weight_at(0, 100000), 4) + " with softmax, from " +
                    fixed_text(weight_at(kS, 10), 3) + " to " + fixed_text(weight_at(kS, 100000), 4) +
                    " with SSMax; a score takes half of the weight, for n = 10 and 10,000, where it is " + above(0) +
-                   " above the others with softmax, " + above(kS) + " with s = 0.43 (1/s = 2.33) and " + above(1) +
-                   " with s = 1";
+                   " above the others with softmax, " + above(kS) + " with s = " + gnuplot_number(kS) +
+                   " (1/s = " + fixed_text(1 / kS, 2) + ") and " + above(1) + " with s = 1";
   finding.verdict = fades && stays ? kReproduced : kNotReproduced;
   report.findings = {finding};
   report.body = "Figure 1: the weight of a score of +3 among n − 1 of −2.\n\n" +
